@@ -1,0 +1,38 @@
+"""a2c: train an advantage actor-critic online from a single stream of experience.
+
+The public API is imported on first use, so `import a2c_cli` imports neither torch nor gymnasium.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from a2c_cli.agent import Agent
+    from a2c_cli.config import TrainConfig
+    from a2c_cli.engine import TrainResult, train
+    from a2c_cli.errors import A2CError
+    from a2c_cli.evaluation import evaluate, load_agent
+
+__all__ = ["A2CError", "Agent", "TrainConfig", "TrainResult", "evaluate", "load_agent", "train"]
+
+_HOMES = {
+    "A2CError": "errors",
+    "Agent": "agent",
+    "TrainConfig": "config",
+    "TrainResult": "engine",
+    "evaluate": "evaluation",
+    "load_agent": "evaluation",
+    "train": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'a2c_cli' has no attribute {name!r}")
+    return getattr(import_module(f"a2c_cli.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

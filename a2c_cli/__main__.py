@@ -1,0 +1,15 @@
+"""The entry point: `a2c` and `python -m a2c_cli`. Signals are looked after before all imports."""
+
+from a2c_cli.signals import handled
+
+
+def main() -> None:
+    """Run the command line."""
+    with handled():
+        from a2c_cli.app import main as run
+
+        run()
+
+
+if __name__ == "__main__":
+    main()

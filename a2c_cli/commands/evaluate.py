@@ -1,0 +1,60 @@
+"""a2c evaluate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from a2c_cli.commands import options
+from a2c_cli.signals import raise_stopped
+
+EXAMPLES = """
+Play whole games with a trained agent and report the raw scores.
+
+[bold]Examples[/bold]
+  a2c evaluate
+  a2c evaluate checkpoints/breakout.safetensors --episodes 100
+  a2c evaluate checkpoints/my-run --greedy --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("evaluate", help=EXAMPLES)(evaluate)
+
+
+def evaluate(
+    checkpoint: options.Checkpoint = None,
+    episodes: options.Episodes = 100,
+    greedy: options.Greedy = False,
+    seed: options.Seed = 0,
+    max_steps: options.MaxSteps = None,
+    jobs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--jobs", "-j", min=1, help="Processes. [dim](one a core)[/dim]",
+                     show_default=False),
+    ] = None,
+    env: options.TrustedEnv = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Find the checkpoint, play, report."""
+    from a2c_cli import report
+    from a2c_cli.evaluation import available_cores
+    from a2c_cli.evaluation import evaluate as play_and_sum_up
+    from a2c_cli.run import find_checkpoint
+
+    raise_stopped()
+    path = find_checkpoint(checkpoint)
+    report.say(f"evaluating {path}", quiet)
+    result = play_and_sum_up(
+        path,
+        episodes,
+        greedy=greedy,
+        seed=seed,
+        jobs=jobs or available_cores(),
+        env_id=env,
+        max_steps=max_steps,
+    )
+    report.evaluation(result, json=json)

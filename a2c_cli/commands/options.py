@@ -1,0 +1,120 @@
+"""The options that commands share, spelt once, and those of `train`, made from its settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from a2c_cli.config import KINDS, parse_scalar, settings, value_type
+from a2c_cli.defaults import CONTINUOUS, DEFAULTS
+from a2c_cli.errors import ConfigError
+
+Checkpoint = Annotated[
+    Optional[Path],  # noqa: UP045  (Typer shows it as one type)
+    typer.Argument(
+        help="A .safetensors file or a run directory (its best, else its last checkpoint)."
+        " Left out: the newest under ./checkpoints.",
+        show_default=False,
+    ),
+]
+Episodes = Annotated[int, typer.Option("--episodes", "-n", min=1, help="Whole games to play.")]
+Greedy = Annotated[
+    bool,
+    typer.Option(
+        "--greedy/--sampled",
+        help="Take the most probable action, or sample from the policy.",
+    ),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", "-s", min=0, max=2**63 - 1, help="Fixes everything random.")
+]
+TrustedEnv = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--env",
+        help="The checkpoint's own environment; needed only if its id imports a module.",
+        show_default=False,
+    ),
+]
+MaxSteps = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="End an episode after so many agent steps.", show_default=False),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout; all talk on stderr.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk, only results and errors.")]
+
+
+def with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for every setting of `TrainConfig`, in place of its **kwargs."""
+    own = [
+        p
+        for p in inspect.signature(function, eval_str=True).parameters.values()
+        if p.kind is not p.VAR_KEYWORD
+    ]
+    extra = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[Optional[value_type(name)], _option(name, field.metadata)],  # noqa: UP045
+        )
+        for name, field in settings().items()
+    ]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + extra
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+def _option(name: str, meta: Any) -> Any:
+    doc = meta["doc"][0].upper() + meta["doc"][1:]
+    choices = f" ({', '.join(meta['choices'])})" if meta["choices"] else ""
+    default = describe_default(name)
+    flag = "--" + name.replace("_", "-")
+    spelling = f"{flag}/--no-{flag[2:]}" if value_type(name) is bool else flag
+    return typer.Option(
+        spelling,
+        help=f"{doc}{choices}.{f' [dim]({default})[/dim]' if default else ''}",
+        rich_help_panel=meta["group"],
+        show_default=False,
+    )
+
+
+def describe_default(name: str) -> str:
+    """The default of a setting, by kind of environment where they differ."""
+    values = {kind: DEFAULTS[kind][name] for kind in KINDS if name in DEFAULTS[kind]}
+    if name in CONTINUOUS:
+        values["continuous"] = CONTINUOUS[name]
+    if not values:
+        return ""
+    shown = {kind: _show(value) for kind, value in values.items()}
+    if len(set(shown.values())) == 1:
+        return next(iter(shown.values()))
+    return ", ".join(f"{kind} {value}" for kind, value in shown.items())
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def parse_env_args(pairs: list[str]) -> dict[str, Any]:
+    """`key=value` options as keyword arguments; values are TOML scalars, never code.
+
+    Raises:
+        ConfigError: one is not of that form.
+    """
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise ConfigError(f"--env-arg must be key=value, not {pair!r}", "e.g. --env-arg mode=1")
+        parsed[key] = parse_scalar(value)
+    return parsed

@@ -1,0 +1,143 @@
+"""a2c train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from a2c_cli.commands import options
+from a2c_cli.config import TrainConfig, from_dict, from_toml, to_toml
+from a2c_cli.defaults import PRESETS, resolve
+from a2c_cli.errors import ConfigError
+from a2c_cli.signals import EXIT_CODES, ask_to_stop
+
+EXAMPLES = """
+Train online A2C from one stream of experience.
+
+[bold]Examples[/bold]
+  a2c train --env ALE/Breakout-v5
+  a2c train --env CartPole-v1 --total-steps 300000 --seed 1
+  a2c train --env ALE/Pong-v5 --learning-rate 1e-3 --run-dir checkpoints/pong
+  a2c train --resume checkpoints/pong
+  a2c train --env Pendulum-v1 --show-config > pendulum.toml
+"""
+
+STOP_CODES = {"completed": 0, "diverged": 1, **EXIT_CODES}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("train", help=EXAMPLES)(options.with_settings(train))
+
+
+def train(
+    env: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Gymnasium id; module:Id imports yours.", show_default=False),
+    ] = None,
+    env_arg: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="key=value for gymnasium.make (repeatable).", show_default=False),
+    ] = None,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--seed", "-s", help="Fixes everything random. [dim](0)[/dim]",
+                     show_default=False),
+    ] = None,
+    run_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where the run lives. [dim](a new one under ./checkpoints)[/dim]",
+                     show_default=False),
+    ] = None,
+    resume: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Go on with the run in this directory.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="TOML file with settings; options override it.", show_default=False),
+    ] = None,
+    preset: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help=f"A named recipe ({', '.join(PRESETS)}).", show_default=False),
+    ] = None,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print the settings as TOML and stop.")
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Parse, resolve, train, report."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    if resume is not None:
+        own = {"env-arg": env_arg, "seed": seed, "run-dir": run_dir}
+        for name, value in {**own, "config": config, "preset": preset}.items():
+            if value is not None:
+                raise ConfigError(
+                    f"--{name} cannot be combined with --resume: the run keeps its own",
+                    "leave it out, or start a new run",
+                )
+        settings = None
+    else:
+        settings = _settings(env, env_arg, seed, config, preset, changes)
+    if show_config:
+        if settings is None:
+            raise ConfigError("--show-config needs --env", "a run's settings: its config.toml")
+        typer.echo(_resolved_toml(settings), nl=False)
+        return
+
+    from a2c_cli import report
+    from a2c_cli.engine import train as run_training
+
+    watcher = report.TrainReporter(quiet=quiet)
+    with watcher:
+        result = run_training(
+            settings,
+            run_dir=run_dir,
+            resume=resume,
+            changes=changes if resume is not None else None,
+            on_progress=watcher.show,
+            env_id=env if resume is not None else None,
+            should_stop=ask_to_stop(quiet),
+        )
+    report.train_result(result, json=json, quiet=quiet)
+    raise typer.Exit(STOP_CODES[result.stopped])
+
+
+def _settings(
+    env: str | None,
+    env_arg: list[str] | None,
+    seed: int | None,
+    config: Path | None,
+    preset: str | None,
+    changes: dict[str, Any],
+) -> TrainConfig:
+    values: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in PRESETS:
+            raise ConfigError(f"there is no preset {preset!r}", f"there is: {', '.join(PRESETS)}")
+        values |= PRESETS[preset]
+    if config is not None:
+        try:
+            text = config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ConfigError(f"cannot read {config}: {reason}", "give a TOML file") from None
+        values |= from_toml(text, str(config))
+    if env is not None:
+        values["env"] = env
+    if env_arg:
+        values["env_args"] = {**values.get("env_args", {}), **options.parse_env_args(env_arg)}
+    if seed is not None:
+        values["seed"] = seed
+    return from_dict(values | changes, str(config) if config else "the command line")
+
+
+def _resolved_toml(settings: TrainConfig) -> str:
+    from a2c_cli.envs.make import probe
+
+    kind, continuous = probe(settings.env, settings.env_args)
+    return to_toml(resolve(settings, kind, continuous=continuous))

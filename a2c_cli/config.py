@@ -1,0 +1,371 @@
+"""Every setting of a training run: its meaning, its range, its default by kind of environment.
+
+One flat frozen dataclass is the single source: the options of `a2c train`, the keys of
+`config.toml` and of a checkpoint's header are its field names, and `--help` prints its docs.
+A field left out is None until `resolve` gives it the default of the environment's kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
+
+from a2c_cli.errors import ConfigError
+from a2c_cli.schedules import SHAPES, Schedule
+
+KINDS = ("atari", "image", "vector")
+Scalar = bool | int | float | str
+
+
+def setting(
+    doc: str,
+    group: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    choices: tuple[str, ...] = (),
+    kinds: tuple[str, ...] = KINDS,
+    open_low: bool = False,
+    on_resume: bool = False,
+) -> Any:
+    """A field of `TrainConfig` that is None until set: `resolve` fills in its kind's default.
+
+    Args:
+        doc: one line for --help and the README, with the unit.
+        group: the panel of --help it stands in.
+        low, high: inclusive range of a number; `open_low` excludes `low` itself.
+        choices: the strings allowed, if it is one of a few.
+        kinds: the kinds of environment that can use it; for others, setting it is an error.
+        on_resume: whether `--resume` may change it (nothing that has been learned depends on it).
+    """
+    return field(
+        default=None,
+        metadata={
+            "doc": doc,
+            "group": group,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "kinds": kinds,
+            "open_low": open_low,
+            "on_resume": on_resume,
+        },
+    )
+
+
+PIXELS = ("atari", "image")
+ALGORITHM, OPTIMIZER, NETWORK = "Algorithm", "Optimizer", "Network"
+PREPROCESSING, KEEPING = "Preprocessing", "Keeping and watching"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The settings of one run. Units: steps are agent steps of the environment."""
+
+    env: str = ""
+    env_args: Mapping[str, Scalar] = field(default_factory=dict)
+    seed: int = 0
+    total_steps: int = setting(
+        "budget in agent steps; the schedules run over it", "Run", low=1, on_resume=True
+    )
+
+    # --- algorithm
+    n_steps: int = setting(
+        "steps T per segment; 1 = one-step TD, 0 = whole episodes (REINFORCE with a baseline)",
+        ALGORITHM,
+        low=0,
+        high=100_000,
+    )
+    segments_per_update: int = setting(
+        "segments gathered for one update", ALGORITHM, low=1, high=10_000
+    )
+    gamma: float = setting("discount factor γ", ALGORITHM, low=0.0, high=1.0)
+    gae_lambda: float = setting(
+        "λ of the returns; 1 = plain n-step returns", ALGORITHM, low=0.0, high=1.0
+    )
+    value_coef: float = setting("weight c of the value loss", ALGORITHM, low=0.0)
+    entropy_coef: float = setting("weight β of the entropy bonus", ALGORITHM, low=0.0)
+    entropy_coef_end: float = setting("β at the end of the budget", ALGORITHM, low=0.0)
+    entropy_schedule: str = setting("how β decays", ALGORITHM, choices=SHAPES)
+    entropy_hold: float = setting(
+        "share of the budget before β starts to decay", ALGORITHM, low=0.0, high=0.99
+    )
+    loss_reduction: str = setting("over the steps of an update", ALGORITHM, choices=("mean", "sum"))
+    normalize_advantages: str = setting(
+        "divide advantages by their scale: in this update, or a running one",
+        ALGORITHM,
+        choices=("none", "update", "running"),
+    )
+    reward_transform: str = setting(
+        "what the learner sees of a reward: as it is, its sign, or divided by the running"
+        " scale of the discounted return",
+        ALGORITHM,
+        choices=("none", "sign", "scale"),
+    )
+
+    # --- optimizer
+    optimizer: str = setting(
+        "rmsprop_tf has ε inside the root and starts its average at 1",
+        OPTIMIZER,
+        choices=("rmsprop", "rmsprop_tf", "adam"),
+    )
+    learning_rate: float = setting("step size", OPTIMIZER, low=0.0, open_low=True)
+    actor_learning_rate: float = setting(
+        "step size of the actor's own layers [default: learning-rate]", OPTIMIZER, low=0.0
+    )
+    critic_learning_rate: float = setting(
+        "step size of the critic's own layers [default: learning-rate]", OPTIMIZER, low=0.0
+    )
+    learning_rate_end: float = setting(
+        "step size at the end of the budget, as a share of the first", OPTIMIZER, low=0.0, high=1.0
+    )
+    learning_rate_schedule: str = setting("how the step size decays", OPTIMIZER, choices=SHAPES)
+    optimizer_eps: float = setting("ε of the optimizer", OPTIMIZER, low=0.0, open_low=True)
+    rmsprop_alpha: float = setting("decay of RMSProp's average", OPTIMIZER, low=0.0, high=0.99999)
+    adam_beta1: float = setting("Adam's β₁", OPTIMIZER, low=0.0, high=0.9999)
+    adam_beta2: float = setting("Adam's β₂", OPTIMIZER, low=0.0, high=0.99999)
+    max_grad_norm: float = setting(
+        "clip the gradient to this global norm; 0 = never", OPTIMIZER, low=0.0
+    )
+
+    # --- network
+    network: str = setting(
+        "torso: two or three convolutions, or fully connected",
+        NETWORK,
+        choices=("a3c", "compact", "nature", "notebook", "mlp"),
+    )
+    hidden_size: int = setting(
+        "units per hidden layer of an mlp", NETWORK, low=1, high=65_536, kinds=("vector", "image")
+    )
+    hidden_layers: int = setting(
+        "hidden layers of an mlp", NETWORK, low=1, high=64, kinds=("vector", "image")
+    )
+    activation: str = setting("between layers", NETWORK, choices=("relu", "tanh"))
+    init: str = setting(
+        "initial weights: orthogonal with a small actor head, or torch's own",
+        NETWORK,
+        choices=("orthogonal", "torch"),
+    )
+    log_std_init: float = setting(
+        "ln σ of a Gaussian policy at the start, in units of half the action range",
+        NETWORK,
+        low=-10.0,
+        high=3.0,
+    )
+
+    # --- preprocessing
+    frame_skip: int = setting(
+        "emulator frames per agent step", PREPROCESSING, low=1, high=60, kinds=("atari",)
+    )
+    screen_size: int = setting(
+        "side of the square gray frame, pixels", PREPROCESSING, low=36, high=210, kinds=("atari",)
+    )
+    frame_stack: int = setting(
+        "frames in one observation", PREPROCESSING, low=1, high=16, kinds=PIXELS
+    )
+    noop_max: int = setting(
+        "up to so many no-op frames open a game", PREPROCESSING, low=0, high=200, kinds=("atari",)
+    )
+    life_loss: bool = setting(
+        "a lost life cuts the bootstrap in training (it never resets the game)",
+        PREPROCESSING,
+        kinds=("atari",),
+    )
+    normalize_obs: bool = setting(
+        "normalise observations by their running mean and variance",
+        PREPROCESSING,
+        kinds=("vector",),
+    )
+
+    # --- keeping and watching: nothing learned depends on these
+    device: str = setting(
+        "where the updates run; acting stays on the CPU", KEEPING, choices=("auto", "cpu", "cuda")
+    )
+    precision: str = setting(
+        "of the update's torso; auto = bfloat16 for pixels where the device has it",
+        KEEPING,
+        choices=("auto", "float32", "bfloat16"),
+    )
+    threads: int = setting("threads of an update", KEEPING, low=1, high=1024)
+    log_every: int = setting("steps between lines of metrics.jsonl", KEEPING, low=1)
+    save_every: float = setting(
+        "minutes between checkpoints; 0 = only at the end", KEEPING, low=0.0, on_resume=True
+    )
+    eval_every: int = setting(
+        "steps between evaluations during training; 0 = never", KEEPING, low=0
+    )
+    eval_episodes: int = setting("episodes of such an evaluation", KEEPING, low=1)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env_args", dict(self.env_args))
+        validate(self)
+
+
+_FIELDS = {f.name: f for f in fields(TrainConfig)}
+
+
+def settings() -> dict[str, dataclasses.Field[Any]]:
+    """The fields that have a default by kind, by name, in the order of their declaration."""
+    return {name: f for name, f in _FIELDS.items() if f.metadata}
+
+
+def option(name: str) -> str:
+    """How a field is spelt on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def value_type(name: str) -> type:
+    """The type of a field's value once it is resolved: bool, int, float or str."""
+    declared = str(_FIELDS[name].type).split(" ")[0]
+    return {"bool": bool, "int": int, "float": float, "str": str}[declared]
+
+
+def validate(config: TrainConfig) -> None:
+    """Check every value that is set.
+
+    Raises:
+        ConfigError: a type, range, choice or combination is wrong; names the option.
+    """
+    if not isinstance(config.env, str) or not config.env.strip():
+        raise ConfigError("no environment given", "name one, e.g. --env ALE/Breakout-v5")
+    if not _is_text(config.env):
+        raise ConfigError(f"--env {config.env!a} is not valid Unicode text")
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int):
+        raise ConfigError(f"--seed must be an integer, not {config.seed!r}")
+    if not 0 <= config.seed < 2**63:
+        raise ConfigError(f"--seed must be between 0 and 2^63 - 1, not {config.seed}")
+    for key, value in config.env_args.items():
+        if not isinstance(value, bool | int | float | str):
+            raise ConfigError(f"--env-arg {key} must be a number, true, false or a string")
+        if not _is_text(f"{key}{value}"):
+            raise ConfigError(f"--env-arg {key!a} is not valid Unicode text")
+    for name, f in settings().items():
+        value = getattr(config, name)
+        if value is not None:
+            object.__setattr__(config, name, _checked(name, value, f.metadata))
+    if config.entropy_schedule == "exponential" and 0.0 in (
+        config.entropy_coef,
+        config.entropy_coef_end,
+    ):
+        raise ConfigError(
+            "--entropy-schedule exponential cannot start or end at 0",
+            "give a small positive --entropy-coef-end",
+        )
+    if config.learning_rate_schedule == "exponential" and config.learning_rate_end == 0.0:
+        raise ConfigError(
+            "--learning-rate-schedule exponential cannot end at 0",
+            "give a small positive --learning-rate-end",
+        )
+
+
+def _is_text(value: str) -> bool:
+    """Whether a file can hold it: half of a surrogate pair stands for a byte that is no text."""
+    return not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Scalar:
+    wanted = value_type(name)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < 2**1023 else math.inf
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise ConfigError(f"{option(name)} must be of type {wanted.__name__}, not {value!r}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(
+            f"{option(name)} cannot be {value!r}", f"choose from {', '.join(meta['choices'])}"
+        )
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = meta["low"], meta["high"]
+        if wanted is int:
+            high = min(high, 2**63 - 1)
+        if not (low <= value <= high and math.isfinite(value)):
+            bounds = f"at least {low:g}" if high >= 2**63 - 1 else f"between {low:g} and {high:g}"
+            raise ConfigError(f"{option(name)} must be {bounds}, not {value}")
+        if meta["open_low"] and value <= low:
+            raise ConfigError(f"{option(name)} must be above {low:g}, not {value}")
+    return cast(Scalar, value)
+
+
+def entropy_schedule(config: TrainConfig) -> Schedule:
+    """β as a function of the share of the budget that is spent (resolved config)."""
+    return Schedule(
+        config.entropy_coef, config.entropy_coef_end, config.entropy_schedule, config.entropy_hold
+    )
+
+
+def learning_rate_schedule(config: TrainConfig) -> Schedule:
+    """The factor on every learning rate as a function of the share of the budget (resolved)."""
+    return Schedule(1.0, config.learning_rate_end, config.learning_rate_schedule)
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Plain values that are set, in the order of declaration; the inverse of `from_dict`."""
+    return {
+        f.name: dict(value) if f.name == "env_args" else value
+        for f in fields(TrainConfig)
+        if (value := getattr(config, f.name)) is not None
+    }
+
+
+def from_dict(values: Mapping[str, Any], source: str = "the configuration") -> TrainConfig:
+    """A config from plain values.
+
+    Raises:
+        ConfigError: a key is unknown (the closest known one is suggested) or a value is wrong.
+    """
+    for key in values:
+        if key not in _FIELDS:
+            close = difflib.get_close_matches(key, _FIELDS, n=1)
+            raise ConfigError(
+                f"{source} has an unknown key {key!r}",
+                f"did you mean {close[0]!r}?" if close else "see `a2c train --show-config`",
+            )
+    if not isinstance(values.get("env_args", {}), Mapping):
+        raise ConfigError(f"{source}: env_args must be a table")
+    return TrainConfig(**values)
+
+
+def to_toml(config: TrainConfig) -> str:
+    """TOML that `from_toml` reads back to an equal config."""
+    values = to_dict(config)
+    env_args = values.pop("env_args")
+    lines = [f"{key} = {_toml_scalar(value)}" for key, value in values.items()]
+    if env_args:
+        lines += ["", "[env_args]"]
+        lines += [f"{_toml_scalar(k)} = {_toml_scalar(v)}" for k, v in env_args.items()]
+    return "\n".join(lines) + "\n"
+
+
+def from_toml(text: str, source: str) -> dict[str, Any]:
+    """The plain values of a TOML document; `from_dict` checks them.
+
+    Raises:
+        ConfigError: not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}") from None
+
+
+def parse_scalar(text: str) -> Scalar:
+    """A TOML scalar, or the text itself where it is none: never evaluated as code."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError, KeyError):
+        return text
+    return value if isinstance(value, bool | int | float | str) else text
+
+
+def _toml_scalar(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        # JSON's escapes are TOML's too; only DEL must be escaped beyond them.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

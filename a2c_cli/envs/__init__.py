@@ -1,0 +1,1 @@
+"""Environments as endless streams of observations; nothing is imported until `make` is."""

@@ -1,0 +1,128 @@
+"""make_env() and probe(): the only place where an environment is assembled."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import ale_py
+import gymnasium
+
+from a2c_cli.envs.atari import AtariStream
+from a2c_cli.envs.gym_env import GymStream
+from a2c_cli.errors import EnvError, UnknownEnvError
+
+Stream = AtariStream | GymStream
+
+gymnasium.register_envs(ale_py)
+ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
+
+
+def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, bool]:
+    """What decides the default settings: the kind of environment, and if actions are continuous.
+
+    Returns:
+        `atari`, `image` or `vector`; whether the policy is a Gaussian.
+
+    Raises:
+        UnknownEnvError: no such environment (close names are suggested), or a space that is not
+            supported.
+        EnvError: it cannot be built.
+    """
+    if _is_atari(env_id, args):
+        return "atari", False
+    env = _make(env_id, args, None)
+    try:
+        stream = GymStream(env, env_id, args, {"frame_stack": 1}, seed=0)
+        return stream.spec.kind, stream.spec.continuous
+    finally:
+        env.close()
+
+
+def make_env(
+    env_id: str,
+    args: Mapping[str, Any],
+    wrappers: Mapping[str, Any],
+    *,
+    seed: int,
+    render: bool = False,
+) -> Stream:
+    """Build one environment's stream.
+
+    Args:
+        env_id: a Gymnasium id, `module:Id` to import the module that registers it first.
+        args: keyword arguments of `gymnasium.make`.
+        wrappers: the preprocessing of its kind, by the names in `WRAPPERS`.
+        seed: fixes all its randomness.
+        render: whether `render()` must work.
+
+    Raises:
+        UnknownEnvError: unknown id, or a space that is not supported.
+        EnvError: it cannot be built.
+    """
+    if _is_atari(env_id, args):
+        try:
+            return AtariStream(env_id, args, wrappers, seed)
+        except (TypeError, ValueError, RuntimeError, gymnasium.error.Error) as error:
+            raise EnvError(f"{env_id} cannot be made: {error}", "check --env-arg") from error
+    env = _make(env_id, args, "rgb_array" if render else None)
+    try:
+        return GymStream(env, env_id, args, wrappers, seed)
+    except BaseException:
+        env.close()
+        raise
+
+
+def _is_atari(env_id: str, args: Mapping[str, Any]) -> bool:
+    return _find(env_id).entry_point == "ale_py.env:AtariEnv" and args.get("obs_type") != "ram"
+
+
+def _find(env_id: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return gymnasium.spec(_import_module(env_id))
+    except gymnasium.error.Error:
+        name = env_id.split("/")[-1]
+        known = {i.split("/")[-1]: i for i in gymnasium.registry} | {
+            i: i for i in gymnasium.registry
+        }
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        raise UnknownEnvError(
+            f"there is no environment {env_id!r}",
+            f"did you mean {', '.join(dict.fromkeys(known[c] for c in close))}?"
+            if close
+            else "see gymnasium.registry, or import yours with --env yourmodule:YourEnv-v0",
+        ) from None
+
+
+def _import_module(env_id: str) -> str:
+    module, colon, name = env_id.rpartition(":")
+    if not colon:
+        return env_id
+    import importlib
+
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise UnknownEnvError(
+            f"the module {module!r} of {env_id!r} cannot be imported: {error}",
+            "install it, or run from the directory that holds it",
+        ) from error
+    return name
+
+
+def _make(env_id: str, args: Mapping[str, Any], render_mode: str | None) -> Any:
+    extra = {} if render_mode is None else {"render_mode": render_mode}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return gymnasium.make(
+                _import_module(env_id), **{**args, **extra}, disable_env_checker=True
+            )
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise EnvError(f"{env_id} needs a package: {error}", "install it, then try again") from None
+    except Exception as error:
+        raise EnvError(f"{env_id} cannot be made: {error}", "check --env-arg") from error

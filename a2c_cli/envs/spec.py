@@ -1,0 +1,111 @@
+"""What an environment looks like to the agent: plain data, kept in every checkpoint's header."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The preprocessing of each kind of environment, by the names of its settings.
+WRAPPERS: dict[str, tuple[str, ...]] = {
+    "atari": ("frame_skip", "screen_size", "frame_stack", "noop_max"),
+    "image": ("frame_stack",),
+    "vector": (),
+}
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """The action space, and the way from a policy's output to an action of the environment.
+
+    Args:
+        kind: `discrete` (one choice of `sizes[0]`), `multidiscrete` (one choice of each size) or
+            `continuous` (`sizes[0]` real numbers).
+        sizes: see kind.
+        shape: shape of an action as the environment takes it; () for discrete.
+        dtype: NumPy dtype of such an action.
+        meanings: names of the actions where the environment gives them, else empty.
+        start: the smallest action of each choice; empty for continuous.
+        low, high: bounds of each real number, may be infinite; empty otherwise.
+    """
+
+    kind: str
+    sizes: tuple[int, ...]
+    shape: tuple[int, ...] = ()
+    dtype: str = "int64"
+    meanings: tuple[str, ...] = ()
+    start: tuple[int, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Units of the actor head: a logit per choice, or a mean per real number."""
+        return sum(self.sizes)
+
+    @property
+    def max_entropy(self) -> float | None:
+        """Entropy of the uniform policy in nats, Σ ln(size); None for real numbers."""
+        return None if self.kind == "continuous" else sum(math.log(n) for n in self.sizes)
+
+    def to_env(self, action: Any) -> Any:
+        """The environment's action for a policy's.
+
+        Discrete choices count from 0 in the policy and from `start` in the environment. A real
+        number is in units of half its range around the middle, clipped to the bounds; where a
+        bound is infinite it is taken as it is.
+
+        Args:
+            action: int, (choices,) integers, or (numbers,) floats.
+        """
+        if self.kind == "discrete":
+            return int(action) + self.start[0]
+        if self.kind == "multidiscrete":
+            offset = np.asarray(self.start, dtype=np.int64)
+            return (np.asarray(action) + offset).astype(self.dtype).reshape(self.shape)
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        bounded = np.isfinite(low) & np.isfinite(high)
+        middle = np.where(bounded, (np.where(bounded, low, 0) + np.where(bounded, high, 0)) / 2, 0)
+        half = np.where(bounded, (np.where(bounded, high, 0) - np.where(bounded, low, 0)) / 2, 1)
+        native = np.clip(middle + half * np.asarray(action, dtype=np.float64), low, high)
+        return native.astype(self.dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """One environment and how its observations are made.
+
+    Args:
+        id: Gymnasium id, as `gymnasium.make` takes it.
+        kind: `atari`, `image` or `vector`.
+        obs_shape: shape of one observation: (channels, height, width) or (features,).
+        obs_dtype: `uint8` for pixels, `float32` for vectors.
+        action: the action space.
+        args: keyword arguments of `gymnasium.make`.
+        wrappers: the preprocessing, by name (frame_skip, frame_stack, noop_max, ...).
+    """
+
+    id: str
+    kind: str
+    obs_shape: tuple[int, ...]
+    obs_dtype: str
+    action: ActionSpec
+    args: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame_skip(self) -> int:
+        """Emulator frames per agent step; 1 where there is no emulator."""
+        return int(self.wrappers.get("frame_skip", 1))
+
+    @property
+    def continuous(self) -> bool:
+        """Whether actions are real numbers."""
+        return self.action.kind == "continuous"
+
+
+Obs = NDArray[Any]

@@ -1,0 +1,336 @@
+"""Evaluation: whole games, raw scores, and the same seed the same result however many at once."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from a2c_cli import checkpoint
+from a2c_cli.agent import Agent
+from a2c_cli.checkpoint import Header, Tensors
+from a2c_cli.envs.make import Stream, make_env
+from a2c_cli.envs.spec import EnvSpec, Obs
+from a2c_cli.errors import CheckpointError, ConfigError, EnvError, UnknownEnvError
+from a2c_cli.normalizers import ObsNormalizer
+from a2c_cli.policies.layout import make_layout
+from a2c_cli.rng import make_generator
+from a2c_cli.rollout import play
+from a2c_cli.scores import reference_scores
+from a2c_cli.statistics import human_normalized, summarize
+
+_SLOTS = 10  # independent streams of one evaluation; a constant, so that results do not
+# depend on how many processes play them
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One whole game: raw score and agent steps."""
+
+    episode_return: float
+    length: int
+
+
+def agent_from(header: Header, tensors: Tensors) -> Agent:
+    """The agent of a checkpoint that has been read.
+
+    Raises:
+        CheckpointError: the weights do not fit the network that the header describes.
+    """
+    try:
+        layout = make_layout(header.config, header.spec)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"the checkpoint's network cannot be built: {error.message}"
+        ) from None
+    weights = {}
+    for name, shape in layout.parameter_shapes().items():
+        array = tensors.get(f"network.{name}")
+        if array is None or array.shape != shape or array.dtype != np.float32:
+            raise CheckpointError(
+                f"the checkpoint's weights do not fit its network ({name})", "it may be damaged"
+            )
+        weights[name] = array
+    normalizer = None
+    if header.config.normalize_obs:
+        normalizer = ObsNormalizer(header.spec.obs_shape[0])
+        part = {k.removeprefix("normalizer."): v for k, v in tensors.items() if "normalizer." in k}
+        try:
+            normalizer.set_state(part)
+            if normalizer.count < 0 or (normalizer.squares < 0.0).any():
+                raise ValueError("a count or a variance is negative")
+        except (KeyError, ValueError, IndexError, TypeError, OverflowError) as error:
+            raise CheckpointError(f"the checkpoint's normaliser is damaged: {error}") from None
+    agent = Agent(header.spec, layout, weights, normalizer)
+    if not acts_finitely(agent):
+        raise CheckpointError(
+            "the checkpoint's network gives numbers that are not finite", "use an earlier one"
+        )
+    return agent
+
+
+def acts_finitely(agent: Agent) -> bool:
+    """Whether policy and value are finite on one observation: large weights may overflow.
+
+    The agent's own network is not touched: training remembers what it computed last.
+    """
+    agent = Agent(agent.spec, agent.layout, agent.weights, agent.normalizer)
+    with np.errstate(all="ignore"):
+        outputs, value = agent.network.forward(
+            agent.prepare(np.ones(agent.spec.obs_shape, agent.spec.obs_dtype))
+        )
+        deviation = 0.0 if agent.network.log_std is None else np.exp(agent.network.log_std)
+        return all(bool(np.isfinite(x).all()) for x in (outputs, value, deviation))
+
+
+def load_agent(path: Path | str) -> Agent:
+    """The agent of a checkpoint file.
+
+    Raises:
+        CheckpointError: missing, damaged or foreign.
+    """
+    return agent_from(*checkpoint.read_checkpoint(Path(path)))
+
+
+def check_env_id(found: str, named: str | None) -> None:
+    """Whether a checkpoint's environment may be built.
+
+    Args:
+        found: the id in the checkpoint, which may come from a stranger.
+        named: the id as the user gave it. One that imports a module (`module:Id`) is only
+            followed if it stands here.
+
+    Raises:
+        ConfigError: the id is another environment's, or would import a module unasked.
+    """
+    if named is not None and named != found:
+        raise ConfigError(
+            f"the checkpoint was trained on {found!r}, not on {named!r}", "leave --env out"
+        )
+    if ":" in found and named is None:
+        raise ConfigError(
+            f"the checkpoint's environment {found!r} would import a Python module",
+            f"if you trust it, name it: --env {found!r}",
+        )
+
+
+def make_agent_env(
+    agent: Agent, seed: int, env_id: str | None = None, render: bool = False
+) -> Stream:
+    """The environment an agent was made for.
+
+    Args:
+        env_id: the id as the user gave it; see `check_env_id`.
+
+    Raises:
+        ConfigError: the id is another environment's, or would import a module unasked.
+        EnvError: the environment here is not the one the checkpoint describes.
+    """
+    spec = agent.spec
+    check_env_id(spec.id, env_id)
+    return make_saved_env(spec, seed=seed, render=render)
+
+
+def make_saved_env(spec: EnvSpec, *, seed: int, render: bool = False) -> Stream:
+    """The environment of a checkpoint; whether its id may be followed has been asked before.
+
+    Raises:
+        EnvError: it cannot be made, or the one here is not the one the checkpoint describes.
+    """
+    try:
+        env = make_env(spec.id, spec.args, spec.wrappers, seed=seed, render=render)
+    except (UnknownEnvError, ConfigError) as error:  # nobody has typed it: not wrong usage
+        raise EnvError(f"the checkpoint's environment: {error.message}", error.hint) from None
+    if env.spec != spec:
+        env.close()
+        raise EnvError(f"{spec.id} is not the environment that the checkpoint describes")
+    return env
+
+
+def play_episodes(
+    agent: Agent,
+    episodes: int,
+    *,
+    seed: int,
+    env: Stream,
+    greedy: bool = False,
+    max_steps: int | None = None,
+    before_step: Callable[[], None] = lambda: None,
+) -> Iterator[Episode]:
+    """Whole episodes one after the other, with random numbers of their own.
+
+    The agent that is passed in is left as it is. `before_step` may end it all by raising.
+    """
+
+    def act(obs: Obs) -> Any:
+        before_step()
+        return player.act(obs, greedy)
+
+    player = Agent(agent.spec, agent.layout, agent.weights, agent.normalizer)
+    player.reseed(seed, 2)
+    for _ in range(episodes):
+        total, length = 0.0, 0
+        for step in play(env, act):
+            total += step.reward
+            length += 1
+            if step.episode_over or length == max_steps:
+                break
+        yield Episode(total, length)
+
+
+def _play_slot(task: tuple[str, int, int, bool, str | None, int | None]) -> list[Episode]:
+    path, episodes, seed, greedy, env_id, max_steps = task
+    with threadpool_limits(1, user_api="blas"):
+        agent = load_agent(path)
+        env = make_agent_env(agent, seed, env_id)
+        try:
+            return list(
+                play_episodes(
+                    agent, episodes, seed=seed, env=env, greedy=greedy, max_steps=max_steps
+                )
+            )
+        finally:
+            env.close()
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed would wait for ever for the next task."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes that is gone when this ends, however it ends."""
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, _die_with_parent)
+    try:
+        yield pool
+    except BaseException:
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.kill()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _play_in_workers(tasks: list[tuple[Any, ...]], jobs: int) -> list[list[Episode]]:
+    with _workers(jobs) as pool:
+        # Ctrl-C reaches the whole process group; only the parent answers it. Workers inherit
+        # the mask from their first moment on.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            slots = [pool.submit(_play_slot, task) for task in tasks]
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            return [slot.result() for slot in slots]
+        except BrokenProcessPool:
+            raise EnvError("a process of the evaluation died", "try --jobs 1") from None
+
+
+def evaluate(
+    path: Path | str,
+    episodes: int = 100,
+    *,
+    greedy: bool = False,
+    seed: int = 0,
+    jobs: int = 1,
+    env_id: str | None = None,
+    max_steps: int | None = None,
+) -> dict[str, Any]:
+    """Play whole games with a checkpoint's agent and sum up the raw scores.
+
+    The episodes are dealt out to a fixed number of slots before the first is played, each with
+    its own stream of random numbers; so short games are not favoured, and the result depends on
+    the seed alone, not on the number of processes.
+
+    Args:
+        path: the checkpoint file.
+        episodes: whole games to play, ≥ 1.
+        greedy: take the most probable action instead of sampling from the policy.
+        seed: of everything random.
+        jobs: processes. More than one needs a main module that can be imported, as everything
+            that spawns processes does.
+        env_id: see `make_agent_env`.
+        max_steps: end an episode after so many agent steps (a policy may wait for ever).
+
+    Returns:
+        The keys of `a2c evaluate --json`.
+
+    Raises:
+        A2CError: see `errors`.
+    """
+    if episodes < 1:
+        raise ConfigError(f"--episodes must be at least 1, not {episodes}")
+    header, tensors = checkpoint.read_checkpoint(Path(path))
+    agent = agent_from(header, tensors)
+    env = make_agent_env(agent, seed, env_id)
+    protocol = dict(env.protocol)
+    env.close()
+    slots = min(_SLOTS, episodes)
+    counts = [episodes // slots + (slot < episodes % slots) for slot in range(slots)]
+    tasks = [
+        (
+            str(path),
+            count,
+            int(make_generator(seed, slot).integers(2**31)),
+            greedy,
+            env_id,
+            max_steps,
+        )
+        for slot, count in enumerate(counts)
+    ]
+    if jobs == 1:
+        played = [_play_slot(task) for task in tasks]
+    else:
+        played = _play_in_workers(tasks, min(jobs, slots))
+    finished = [episode for slot in played for episode in slot]
+    returns = [episode.episode_return for episode in finished]
+    reference = reference_scores(header.spec.id)
+    statistics = summarize(np.array(returns))
+    return {
+        "checkpoint": str(path),
+        "env_id": header.spec.id,
+        "policy": "greedy" if greedy else "sampled",
+        "episodes": episodes,
+        "seed": seed,
+        "returns": returns,
+        "lengths": [episode.length for episode in finished],
+        **statistics,
+        "random_mean": None if reference is None else reference[0],
+        "human_normalized": None
+        if reference is None
+        else human_normalized(statistics["mean"], *reference),
+        "protocol": {
+            **protocol,
+            "rewards": "raw",
+            "life_loss": "ignored: an episode is a whole game",
+            "step_cap": max_steps,
+        },
+    }
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

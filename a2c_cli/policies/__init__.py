@@ -1,0 +1,1 @@
+"""Networks from plain data: their layout, their torch module, their fast acting path."""

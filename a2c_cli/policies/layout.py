@@ -1,0 +1,136 @@
+"""The shape of a network as plain data: from it the torch module and the acting path are built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from a2c_cli.config import TrainConfig
+from a2c_cli.envs.spec import EnvSpec
+from a2c_cli.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A square convolution without padding."""
+
+    channels: int
+    kernel: int
+    stride: int
+
+
+# name -> (convolutions, units of the fully connected layer behind them; 0 = none)
+CONVOLUTIONS: dict[str, tuple[tuple[Conv, ...], int]] = {
+    # The notebook this project started from.
+    "notebook": ((Conv(16, 5, 2), Conv(32, 5, 2), Conv(32, 5, 2)), 0),
+    # A3C, arXiv 1602.01783; the network of the first DQN paper, arXiv 1312.5602.
+    "a3c": ((Conv(16, 8, 4), Conv(32, 4, 2)), 256),
+    # a3c with a third convolution, so that the layer behind it has a fifth of the weights.
+    "compact": ((Conv(16, 8, 4), Conv(32, 4, 2), Conv(32, 3, 2)), 256),
+    # Mnih et al. 2015, doi 10.1038/nature14236.
+    "nature": ((Conv(32, 8, 4), Conv(64, 4, 2), Conv(64, 3, 1)), 512),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A network: convolutions, then hidden layers, then a linear actor and a linear critic.
+
+    Args:
+        obs_shape: (channels, height, width) for pixels, (features,) for vectors.
+        convs: the convolutions, shared by actor and critic; empty for an mlp.
+        hidden: units of the fully connected layers.
+        activation: `relu` or `tanh`, after every convolution and hidden layer.
+        shared: whether actor and critic share the hidden layers too.
+        outputs: units of the actor head.
+        continuous: whether the policy also has one ln σ for each output.
+        scale: factor on the observation (1/255 for pixels).
+        stacked: whether the channels are gray frames, one of them new at each step.
+    """
+
+    obs_shape: tuple[int, ...]
+    convs: tuple[Conv, ...]
+    hidden: tuple[int, ...]
+    activation: str
+    shared: bool
+    outputs: int
+    continuous: bool
+    scale: float
+    stacked: bool
+
+    @property
+    def conv_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(channels, height, width) of the input and of each convolution's output."""
+        if not self.convs:
+            return ()
+        channels, height, width = self.obs_shape
+        shapes = [(channels, height, width)]
+        for conv in self.convs:
+            height = (height - conv.kernel) // conv.stride + 1
+            width = (width - conv.kernel) // conv.stride + 1
+            shapes.append((conv.channels, height, width))
+        return tuple(shapes)
+
+    @property
+    def flat_features(self) -> int:
+        """Units that enter the first fully connected layer."""
+        size = 1
+        for n in self.conv_shapes[-1] if self.convs else self.obs_shape:
+            size *= n
+        return size
+
+    @property
+    def head_features(self) -> int:
+        """Units that enter the actor and the critic head."""
+        return self.hidden[-1] if self.hidden else self.flat_features
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter by its torch name, without building the network."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for torso in ("torso",) if self.shared else ("torso", "critic_torso"):
+            for i, conv in enumerate(self.convs):
+                weight = (conv.channels, self.conv_shapes[i][0], conv.kernel, conv.kernel)
+                shapes[f"{torso}.conv{i + 1}.weight"] = weight
+                shapes[f"{torso}.conv{i + 1}.bias"] = (conv.channels,)
+            features = self.flat_features
+            for i, units in enumerate(self.hidden):
+                shapes[f"{torso}.hidden{i + 1}.weight"] = (units, features)
+                shapes[f"{torso}.hidden{i + 1}.bias"] = (units,)
+                features = units
+        shapes["actor.weight"] = (self.outputs, self.head_features)
+        shapes["actor.bias"] = (self.outputs,)
+        shapes["critic.weight"] = (1, self.head_features)
+        shapes["critic.bias"] = (1,)
+        if self.continuous:
+            shapes["log_std"] = (self.outputs,)
+        return shapes
+
+
+def make_layout(config: TrainConfig, spec: EnvSpec) -> Layout:
+    """The network of a resolved config for an environment.
+
+    Raises:
+        ConfigError: the frames are too small for the network's convolutions.
+    """
+    convs, units = CONVOLUTIONS.get(config.network, ((), 0))
+    if config.network == "mlp":
+        hidden = (config.hidden_size,) * config.hidden_layers
+    else:
+        hidden = (units,) if units else ()
+    layout = Layout(
+        obs_shape=spec.obs_shape,
+        convs=convs,
+        hidden=hidden,
+        activation=config.activation,
+        shared=bool(convs),
+        outputs=spec.action.outputs,
+        continuous=spec.continuous,
+        scale=1.0 / 255.0 if spec.obs_dtype == "uint8" else 1.0,
+        stacked=spec.kind == "atari",
+    )
+    if convs and min(n for shape in layout.conv_shapes for n in shape) < 1:
+        raise ConfigError(
+            f"frames of {spec.obs_shape[1]}x{spec.obs_shape[2]} pixels are too small for"
+            f" --network {config.network}",
+            "use --network mlp or larger frames",
+        )
+    return layout

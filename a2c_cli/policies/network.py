@@ -1,0 +1,82 @@
+"""The actor-critic network as a torch module: what the updates differentiate."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from a2c_cli.policies.layout import Layout
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+class ActorCritic(nn.Module):
+    """π(·|s) and V(s) from one observation batch.
+
+    Pixels: one torso of convolutions and at most one hidden layer, shared by two linear heads.
+    Vectors: two torsos, so that the value's gradient does not move the policy's features.
+
+    Args:
+        layout: the network's shape.
+        init: `orthogonal` (gain √2 for ReLU and tanh layers, .01 for the actor head, 1 for the
+            critic head, zero biases) or `torch` (the module defaults).
+        log_std_init: ln σ at the start of a Gaussian policy.
+    """
+
+    def __init__(self, layout: Layout, init: str = "orthogonal", log_std_init: float = 0.0) -> None:
+        super().__init__()
+        self.layout = layout
+        self.torso = _torso(layout)
+        self.critic_torso = None if layout.shared else _torso(layout)
+        self.actor = nn.Linear(layout.head_features, layout.outputs)
+        self.critic = nn.Linear(layout.head_features, 1)
+        if layout.continuous:
+            self.log_std = nn.Parameter(torch.full((layout.outputs,), log_std_init))
+        if init == "orthogonal":
+            gains = {"actor": 0.01, "critic": 1.0}
+            for name, module in self.named_modules():
+                if isinstance(module, nn.Linear | nn.Conv2d):
+                    nn.init.orthogonal_(module.weight, gains.get(name, math.sqrt(2.0)))
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
+
+    def forward(self, obs: Tensor, precision: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """Actor outputs and state values.
+
+        Args:
+            obs: (N, *obs_shape), uint8 pixels or float32 features.
+            precision: of the torso; the heads are always float32.
+
+        Returns:
+            (N, outputs) logits or means, and (N,) values, float32.
+        """
+        reduced = precision != torch.float32
+        x = obs.to(precision) if self.layout.scale == 1.0 else obs.to(precision) / 255.0
+        with torch.autocast(obs.device.type, precision, enabled=reduced):
+            features = self.torso(x)
+            value_features = features if self.critic_torso is None else self.critic_torso(x)
+        return self.actor(features.float()), self.critic(value_features.float()).squeeze(-1)
+
+
+def _torso(layout: Layout) -> nn.Sequential:
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for i, conv in enumerate(layout.convs):
+        channels = layout.conv_shapes[i][0]
+        layers[f"conv{i + 1}"] = nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride)
+        layers[f"conv{i + 1}_act"] = _ACTIVATIONS[layout.activation]()
+    # Channels last: the order in which the acting path has the features in memory.
+    layers["flatten"] = _FlattenChannelsLast() if layout.convs else nn.Flatten()
+    features = layout.flat_features
+    for i, units in enumerate(layout.hidden):
+        layers[f"hidden{i + 1}"] = nn.Linear(features, units)
+        layers[f"hidden{i + 1}_act"] = _ACTIVATIONS[layout.activation]()
+        features = units
+    return nn.Sequential(layers)
+
+
+class _FlattenChannelsLast(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1)

@@ -1,0 +1,294 @@
+"""Records in, tables, progress and JSON out; computes nothing.
+
+Results go to stdout; everything that is talk goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json as json_module
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from a2c_cli.errors import safe_text
+
+if TYPE_CHECKING:
+    from a2c_cli.engine import Progress, TrainResult
+
+_BARS = "▁▂▃▄▅▆▇█"
+_LOG_SECONDS = 10.0
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A line of talk on stderr."""
+    if not quiet:
+        with contextlib.suppress(OSError):  # whoever listened may have gone away
+            print(safe_text(text), file=sys.stderr, flush=True)
+
+
+def sparkline(values: Sequence[float], width: int = 30) -> str:
+    """A row of bars from the lowest to the highest value, averaged down to `width`."""
+    if not values:
+        return ""
+    step = max(1, math.ceil(len(values) / width))
+    means = [
+        sum(chunk) / len(chunk)
+        for chunk in (values[i : i + step] for i in range(0, len(values), step))
+    ]
+    low, high = min(means), max(means)
+    span = (high - low) or 1.0
+    return "".join(_BARS[round((m - low) / span * (len(_BARS) - 1))] for m in means)
+
+
+class TrainReporter:
+    """Shows a run while it goes: live on a terminal, else one line now and then.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = _talk()
+        self._live: Live | None = None
+        self._started = False
+        self._last_line = 0.0
+
+    def __enter__(self) -> TrainReporter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            with contextlib.suppress(OSError, SystemExit):
+                self._live.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Take in where the run stands; a terminal that has gone away does not end the run."""
+        try:
+            self._show(progress)
+        except (OSError, SystemExit):  # rich leaves the program when its pipe breaks
+            self._quiet = True
+
+    def _show(self, progress: Progress) -> None:
+        if self._quiet:
+            return
+        if not self._started:
+            self._started = True
+            self._introduce(progress)
+        if self._console.is_terminal:
+            if self._live is None:
+                self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+                self._live.start()
+            self._live.update(_panel(progress))
+        elif progress.env_steps >= progress.total_steps or (
+            time.monotonic() - self._last_line >= _LOG_SECONDS
+        ):
+            self._last_line = time.monotonic()
+            print(_line(progress), file=sys.stderr, flush=True)
+
+    def _introduce(self, p: Progress) -> None:
+        start = f"from step {p.env_steps:,} " if p.env_steps else ""
+        for text in (
+            f"training on {p.env_id} {start}to {p.total_steps:,} steps"
+            + (f" ({p.total_frames:,} frames)" if p.total_frames != p.total_steps else ""),
+            f"device   {p.device}",
+            f"run      {p.run_dir}",
+            *([f"note     {p.note}"] if p.note else []),
+        ):
+            print(safe_text(text), file=sys.stderr, flush=True)
+
+
+def _panel(p: Progress) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    width = max(10, min(40, _talk().width - 32))
+    done = round(width * p.env_steps / max(p.total_steps, 1))
+    bar = Text("━" * done, "green") + Text("━" * (width - done), "dim")
+    share = f" {100 * p.env_steps / max(p.total_steps, 1):.1f} %"
+    table.add_row("progress", bar + Text(share))
+    table.add_row("steps", f"{p.env_steps:,} of {p.total_steps:,}" + _frames(p))
+    table.add_row("speed", f"{p.steps_per_second:,.0f} steps/s, {_time_left(p)} left")
+    table.add_row(
+        "return", f"{_number(p.mean_return_100)} over the last {len(p.recent_returns)} episodes"
+    )
+    table.add_row("", sparkline(p.recent_returns, width))
+    table.add_row("best mean", f"{_number(p.best_mean_return)}, {p.episodes:,} episodes")
+    if p.stats is not None:
+        s = p.stats
+        table.add_row("entropy", f"{s.entropy:.3f} nats{_of_maximum(p)}, β {s.entropy_coef:.2g}")
+        table.add_row("losses", f"policy {s.policy_loss:.3g}, value {s.value_loss:.3g}")
+        table.add_row("gradient", f"norm {s.grad_norm:.3g}, step size {s.learning_rate:.2g}")
+    return table
+
+
+def _line(p: Progress) -> str:
+    parts = [
+        f"step {p.env_steps:,}/{p.total_steps:,}",
+        *([f"frames {p.frames:,}"] if p.frames != p.env_steps else []),
+        f"{p.steps_per_second:,.0f}/s",
+        f"left {_time_left(p)}",
+        f"episodes {p.episodes:,}",
+        f"return {_number(p.mean_return_100)}",
+        f"best {_number(p.best_mean_return)}",
+    ]
+    if p.stats is not None:
+        parts.append(f"entropy {p.stats.entropy:.3f}")
+    return "  ".join(parts)
+
+
+def _frames(p: Progress) -> str:
+    return f" ({p.frames:,} frames)" if p.frames != p.env_steps else ""
+
+
+def _of_maximum(p: Progress) -> str:
+    return f" of {p.max_entropy:.2f}" if p.max_entropy is not None else ""
+
+
+def _time_left(p: Progress) -> str:
+    if p.steps_per_second <= 0.0:
+        return "?"
+    return duration((p.total_steps - p.env_steps) / p.steps_per_second)
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, 2:03 or 3 s."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
+    """How a run ended, and the command that goes on with it."""
+    if result.stopped == "diverged":
+        say(f"error: the run diverged: {result.message}")
+        say(f"hint: the last good checkpoint is {result.last}")
+    elif not quiet:
+        best = f", best {result.best}" if result.best else ""
+        say(f"{result.stopped} after {result.env_steps:,} steps: {result.last}{best}")
+    if result.stopped in ("interrupted", "terminated"):
+        say(f"resume with: a2c train --resume {result.run_dir}")
+    if json:
+        record = dataclasses.asdict(result)
+        record.pop("message")
+        _print_json({k: str(v) if isinstance(v, Path) else v for k, v in record.items()})
+
+
+def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
+    """Scores of an evaluation."""
+    if json:
+        _print_json(result)
+        return
+    low, high = result["ci95"]
+    rows = [
+        ("environment", result["env_id"]),
+        ("policy", result["policy"]),
+        ("episodes", f"{result['episodes']:,} whole games, seed {result['seed']}"),
+        ("mean", f"{result['mean']:,.2f}  (95 % interval {low:,.2f} to {high:,.2f})"),
+        ("median", f"{result['median']:,.2f}"),
+        ("IQM", f"{result['iqm']:,.2f}"),
+        ("std", f"{result['std']:,.2f}"),
+        ("range", f"{result['min']:,.2f} to {result['max']:,.2f}"),
+        ("length", f"{sum(result['lengths']) / len(result['lengths']):,.0f} steps a game"),
+    ]
+    if result["random_mean"] is not None:
+        rows.append(("random play", f"{result['random_mean']:,.2f}"))
+        rows.append(("human-normalised", f"{100 * result['human_normalized']:,.0f} %"))
+    shown = {k: v for k, v in result["protocol"].items() if v is not None}
+    rows.append(("protocol", ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in shown.items())))
+    _print_rows(rows)
+
+
+def recording(result: Mapping[str, Any], *, json: bool) -> None:
+    """Files of a recording."""
+    if json:
+        _print_json(result)
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("return", "steps", "file"):
+        table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
+    for film in result["episodes"]:
+        table.add_row(
+            f"{film['return']:,.2f}", f"{film['length']:,}", Text(safe_text(film["file"]))
+        )
+    Console().print(table)
+
+
+def inspection(result: Mapping[str, Any], *, json: bool) -> None:
+    """What is in a checkpoint."""
+    if json:
+        _print_json(result)
+        return
+    observation, actions = result["observation"], result["actions"]
+    _print_rows(
+        [
+            ("environment", result["env_id"]),
+            ("observation", f"{'x'.join(map(str, observation['shape']))} {observation['dtype']}"),
+            ("actions", f"{actions['kind']} {'x'.join(map(str, actions['sizes']))}"
+             + (f": {' '.join(actions['meanings'])}" if actions["meanings"] else "")),
+            ("trained for", f"{result['env_steps']:,} steps ({result['frames']:,} frames),"
+             f" {result['updates']:,} updates, {result['episodes']:,} episodes"),
+            ("return", f"{_number(result['mean_return_100'])} over the last"
+             f" {len(result['recent_returns'])} episodes, best mean"
+             f" {_number(result['best_mean_return'])}"),
+            ("", sparkline(result["recent_returns"])),
+            ("versions", ", ".join(f"{k} {v}" for k, v in result["versions"].items())),
+            ("sha256", result["sha256"]),
+        ]
+    )  # fmt: skip
+    table = Table(box=None, pad_edge=False)
+    for name in ("layer", "shape", "parameters", "share"):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    total = max(result["parameters"], 1)
+    for layer in result["layers"]:
+        table.add_row(
+            Text(safe_text(layer["name"])),
+            "x".join(map(str, layer["shape"])),
+            f"{layer['parameters']:,}",
+            f"{100 * layer['parameters'] / total:.1f} %",
+        )
+    table.add_row("total", "", f"{result['parameters']:,}", "")
+    console = Console()
+    console.print()
+    console.print(table)
+    console.print()
+    _print_rows([(name, str(value)) for name, value in result["config"].items()])
+
+
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(safe_text(value)))
+    Console().print(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def _print_json(record: Mapping[str, Any]) -> None:
+    print(json_module.dumps(record, allow_nan=False), flush=True)
+
+
+def _talk() -> Console:
+    return Console(stderr=True, highlight=False)

@@ -1,0 +1,99 @@
+"""Ctrl-C and SIGTERM: what a command does with them, at every stage of its life.
+
+Starting: one line and out, nothing has been begun. Training: finish the step, save, say how to go
+on. Evaluating, filming: `Stopped` unwinds what is open. A second signal always leaves at once,
+even from inside a C library that does not come back. The library itself installs no handler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+EXIT_CODES = {"interrupted": 130, "terminated": 143}
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Stopped(BaseException):
+    """A signal came in the middle of work that leaves nothing to save.
+
+    Args:
+        reason: `interrupted` or `terminated`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Around a whole command: until it says otherwise a signal ends it at once, with one line."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _leave) for number in REASONS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def raise_stopped() -> None:
+    """From here on the first signal raises `Stopped`."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        _next_one_kills()
+        raise Stopped(REASONS[signal.Signals(number)])
+
+    _install(on_signal)
+
+
+def ask_to_stop(quiet: bool = False) -> Callable[[], str | None]:
+    """From here on the first signal is only noted; returns the question what was noted.
+
+    Args:
+        quiet: do not tell the user that the signal has been heard.
+    """
+    asked: list[str] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        _next_one_kills()
+        asked.append(REASONS[signal.Signals(number)])
+        if not quiet:
+            _write(b"stopping: saving first (once more to leave at once)\n")
+
+    _install(on_signal)
+    return lambda: asked[0] if asked else None
+
+
+def _install(handler: Callable[[int, FrameType | None], None]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in REASONS:
+            signal.signal(number, handler)
+
+
+def _next_one_kills() -> None:
+    # The default action needs no Python to run. A progress display has hidden the cursor.
+    for number in REASONS:
+        signal.signal(number, signal.SIG_DFL)
+    if os.isatty(2):
+        _write(_SHOW_CURSOR)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    reason = REASONS[signal.Signals(number)]
+    _write(f"error: {reason} before anything was begun\n".encode())
+    os._exit(EXIT_CODES[reason])
+
+
+def _write(data: bytes) -> None:
+    # Not through sys.stderr: its buffer may be in use by what the signal interrupted.
+    with contextlib.suppress(OSError):
+        os.write(2, data)

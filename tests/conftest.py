@@ -1,0 +1,85 @@
+"""What the tests share: small trained runs, and the command line in this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tiny_envs  # noqa: F401  (registers tiny/*)
+import torch
+from hypothesis import settings
+
+from a2c_cli import TrainConfig, train
+
+settings.register_profile("a2c", deadline=None, max_examples=50)
+settings.load_profile("a2c")
+torch.set_num_threads(1)
+
+TESTS = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one command left: exit code and its two streams."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run_python(*args: str, cwd: Path | None = None, timeout: float = 120) -> Outcome:
+    """A fresh Python process; the tiny environments can be imported in it."""
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, *args],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def cli(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Outcome]]:
+    """`a2c ARGS` in this process, by the function that the console script calls."""
+    from a2c_cli.app import main
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*args: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["a2c", *map(str, args)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capfd.readouterr()
+        return Outcome(int(left.value.code or 0), out, err)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def cartpole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of 1,500 steps on CartPole; read only."""
+    path = tmp_path_factory.mktemp("runs") / "cartpole"
+    train(TrainConfig(env="CartPole-v1", total_steps=1500, log_every=500, seed=3), run_dir=path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def breakout_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of 300 steps on Breakout; read only."""
+    path = tmp_path_factory.mktemp("runs") / "breakout"
+    train(TrainConfig(env="ALE/Breakout-v5", total_steps=300, seed=1), run_dir=path)
+    return path

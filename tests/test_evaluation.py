@@ -1,0 +1,205 @@
+"""Evaluation: whole games, raw scores, and a result that depends on the seed alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from a2c_cli import TrainConfig, evaluate, load_agent, train
+from a2c_cli.envs.make import make_env
+from a2c_cli.errors import CheckpointError, ConfigError, EnvError
+from a2c_cli.evaluation import make_agent_env, play_episodes
+
+KEYS = {
+    "checkpoint", "env_id", "policy", "episodes", "seed", "returns", "lengths", "mean", "std",
+    "median", "iqm", "min", "max", "ci95", "random_mean", "human_normalized", "protocol",
+}  # fmt: skip
+
+
+def test_has_the_keys_that_scripts_rely_on(cartpole_run: Path) -> None:
+    path = cartpole_run / "last.safetensors"
+    result = evaluate(path, 13, seed=4)
+    assert set(result) >= KEYS
+    assert result["checkpoint"] == str(path)
+    assert (result["env_id"], result["policy"]) == ("CartPole-v1", "sampled")
+    assert (result["episodes"], result["seed"]) == (13, 4)
+    assert len(result["returns"]) == len(result["lengths"]) == 13
+    assert result["returns"] == result["lengths"]  # CartPole pays 1 a step
+    returns = np.array(result["returns"])
+    assert result["mean"] == pytest.approx(returns.mean())
+    assert result["median"] == pytest.approx(np.median(returns))
+    assert (result["min"], result["max"]) == (returns.min(), returns.max())
+    low, high = result["ci95"]
+    assert low <= result["mean"] <= high
+    assert result["random_mean"] is None
+    assert result["human_normalized"] is None
+    assert result["protocol"]["step_limit"] == 500
+
+
+def test_atari_scores_come_with_their_protocol_and_reference(breakout_run: Path) -> None:
+    result = evaluate(breakout_run / "last.safetensors", 1, max_steps=20)
+    assert result["lengths"] == [20]
+    protocol = result["protocol"]
+    assert protocol["sticky_actions"] == 0.25
+    assert (protocol["frame_skip"], protocol["noop_max"]) == (4, 30)
+    assert protocol["frame_limit"] == 108_000
+    assert protocol["fire_reset"] is False
+    assert "ignored" in protocol["life_loss"]
+    assert (protocol["rewards"], protocol["step_cap"]) == ("raw", 20)
+    assert result["random_mean"] == 1.7
+    assert result["human_normalized"] == pytest.approx((result["mean"] - 1.7) / (30.5 - 1.7))
+
+
+def test_the_seed_alone_decides(cartpole_run: Path) -> None:
+    path = cartpole_run / "last.safetensors"
+    first = evaluate(path, 12, seed=1)
+    assert evaluate(path, 12, seed=1) == first
+    assert evaluate(path, 12, seed=2)["returns"] != first["returns"]
+
+
+def test_the_number_of_processes_does_not_change_the_result(cartpole_run: Path) -> None:
+    path = cartpole_run / "last.safetensors"
+    assert evaluate(path, 23, seed=9, jobs=2) == evaluate(path, 23, seed=9, jobs=1)
+
+
+@pytest.mark.parametrize("episodes", [1, 9, 10, 11, 25])
+def test_every_slot_plays_its_fixed_share(cartpole_run: Path, episodes: int) -> None:
+    """Short games are not favoured: how many a slot plays is fixed before the first."""
+    result = evaluate(cartpole_run / "last.safetensors", episodes)
+    assert len(result["returns"]) == episodes
+    more = evaluate(cartpole_run / "last.safetensors", episodes + 10)
+    slots = min(10, episodes)
+    counts = [episodes // slots + (slot < episodes % slots) for slot in range(slots)]
+    if slots == 10:  # the same slots, one game more in each
+        starts = np.cumsum([0, *counts[:-1]])
+        for slot, (start, count) in enumerate(zip(starts, counts, strict=True)):
+            mine = result["returns"][start : start + count]
+            longer = more["returns"][start + slot : start + slot + count]
+            assert mine == longer
+
+
+def test_every_slot_has_random_numbers_of_its_own(cartpole_run: Path) -> None:
+    assert len(set(evaluate(cartpole_run / "last.safetensors", 10)["returns"])) >= 5
+
+
+def test_greedy_and_sampled_are_different_policies(cartpole_run: Path) -> None:
+    path = cartpole_run / "last.safetensors"
+    greedy, sampled = evaluate(path, 10, greedy=True), evaluate(path, 10)
+    assert greedy["policy"] == "greedy"
+    assert greedy["returns"] != sampled["returns"]
+
+
+def test_an_episode_is_a_whole_game_whatever_lives_are_lost(breakout_run: Path) -> None:
+    agent = load_agent(breakout_run / "last.safetensors")
+    env = make_agent_env(agent, 5)
+    lives: list[int] = []
+    resets = []
+    step, reset = env.step, env.reset
+
+    def counted_step(action: int) -> Any:
+        outcome = step(action)
+        lives.append(env.lives)
+        return outcome
+
+    def counted_reset() -> Any:
+        resets.append(len(lives))
+        return reset()
+
+    env.step, env.reset = counted_step, counted_reset  # type: ignore[method-assign]
+    (episode,) = play_episodes(agent, 1, seed=5, env=env)
+    assert len(resets) == 1
+    assert {0, 1, 2, 3, 4} <= set(lives)
+    assert lives[-1] == 0
+    assert episode.length == len(lives)
+
+
+def test_the_agent_that_is_played_is_left_as_it_was(cartpole_run: Path) -> None:
+    agent = load_agent(cartpole_run / "last.safetensors")
+    assert agent.normalizer is not None
+    state, count = agent.rng.bit_generator.state, agent.normalizer.count
+    env = make_agent_env(agent, 0)
+    list(play_episodes(agent, 2, seed=0, env=env))
+    assert agent.rng.bit_generator.state == state
+    assert agent.normalizer.count == count
+
+
+def test_a_loaded_agent_acts_as_the_one_that_learned(tmp_path: Path) -> None:
+    from a2c_cli.checkpoint import read_checkpoint
+    from a2c_cli.learner import Learner
+
+    run = tmp_path / "run"
+    train(TrainConfig(env="Pendulum-v1", total_steps=300), run_dir=run)
+    header, tensors = read_checkpoint(run / "last.safetensors")
+    learner = Learner(header.config, header.spec)
+    learner.set_state(tensors)
+    agent = load_agent(run / "last.safetensors")
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        obs = rng.standard_normal(3).astype(np.float32)
+        assert agent.value(obs) == learner.agent.value(obs)
+        np.testing.assert_array_equal(agent.act(obs, True), learner.agent.act(obs, True))
+
+
+def test_random_play_is_as_bad_as_the_literature_says(tmp_path: Path) -> None:
+    """A policy without training is close to random: CartPole's random mean is about 22."""
+    run = tmp_path / "run"
+    train(TrainConfig(env="CartPole-v1", total_steps=1), run_dir=run)
+    assert 15 < evaluate(run / "last.safetensors", 60)["mean"] < 30
+
+
+def test_at_least_one_episode(cartpole_run: Path) -> None:
+    with pytest.raises(ConfigError, match="--episodes"):
+        evaluate(cartpole_run / "last.safetensors", 0)
+
+
+def test_a_checkpoint_does_not_import_modules_unasked(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    env_id = "tiny_envs:tiny/Bandit-v0"
+    train(TrainConfig(env=env_id, total_steps=10), run_dir=run)
+    path = run / "last.safetensors"
+    with pytest.raises(ConfigError, match="import a Python module") as caught:
+        evaluate(path, 1)
+    assert env_id in caught.value.hint
+    assert evaluate(path, 2, env_id=env_id)["episodes"] == 2
+    with pytest.raises(ConfigError, match="trained on"):
+        evaluate(path, 1, env_id="CartPole-v1")
+
+
+def test_an_environment_that_has_changed_since_is_an_error(cartpole_run: Path) -> None:
+    agent = load_agent(cartpole_run / "last.safetensors")
+    agent.spec = dataclasses.replace(agent.spec, obs_shape=(5,))
+    with pytest.raises(EnvError, match="not the environment that the checkpoint describes"):
+        make_agent_env(agent, 0)
+
+
+def test_weights_that_do_not_fit_the_header_are_an_error(cartpole_run: Path) -> None:
+    from a2c_cli.checkpoint import read_checkpoint
+    from a2c_cli.evaluation import agent_from
+
+    header, tensors = read_checkpoint(cartpole_run / "last.safetensors")
+    for broken in (
+        {k: v for k, v in tensors.items() if k != "network.actor.bias"},
+        {**tensors, "network.actor.bias": np.zeros(3, np.float32)},
+        {**tensors, "network.actor.bias": np.zeros(2, np.float64)},
+        {**tensors, "normalizer.obs_mean": np.zeros(9)},
+        {k: v for k, v in tensors.items() if not k.startswith("normalizer")},
+    ):
+        with pytest.raises(CheckpointError):
+            agent_from(header, broken)
+
+
+def test_evaluation_plays_the_environment_the_agent_was_trained_in(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    args = {"repeat_action_probability": 0.0, "full_action_space": True}
+    train(TrainConfig(env="ALE/Breakout-v5", env_args=args, total_steps=5, frame_skip=2),
+          run_dir=run)  # fmt: skip
+    result = evaluate(run / "last.safetensors", 1, max_steps=3)
+    assert result["protocol"]["sticky_actions"] == 0.0
+    assert result["protocol"]["frame_skip"] == 2
+    env = make_env("ALE/Breakout-v5", args, load_agent(run / "last.safetensors").spec.wrappers,
+                   seed=0)  # fmt: skip
+    assert env.spec.action.sizes == (18,)

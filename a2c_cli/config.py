@@ -20,7 +20,9 @@ from a2c_cli.errors import ConfigError
 from a2c_cli.schedules import SHAPES, Schedule
 
 KINDS = ("atari", "image", "vector")
+TRACKERS = ("tensorboard", "wandb", "trackio")
 Scalar = bool | int | float | str
+Value = Scalar | tuple[str, ...]
 
 
 def setting(
@@ -40,7 +42,7 @@ def setting(
         doc: one line for --help and the README, with the unit.
         group: the panel of --help it stands in.
         low, high: inclusive range of a number; `open_low` excludes `low` itself.
-        choices: the strings allowed, if it is one of a few.
+        choices: the strings allowed, if it is one (or, of type tuple, some) of a few.
         kinds: the kinds of environment that can use it; for others, setting it is an error.
         on_resume: whether `--resume` may change it (nothing that has been learned depends on it).
     """
@@ -201,6 +203,27 @@ class TrainConfig:
         "steps between evaluations during training; 0 = never", KEEPING, low=0
     )
     eval_episodes: int = setting("episodes of such an evaluation", KEEPING, low=1)
+    best_by: str = setting(
+        "what makes a checkpoint the best: the mean of the last 100 training episodes, or that of"
+        " an evaluation, confirmed by a second one on other seeds",
+        KEEPING,
+        choices=("training", "evaluation"),
+    )
+    video_every: int = setting(
+        "film every N-th training episode, from the first on; 0 = none",
+        KEEPING,
+        low=0,
+        on_resume=True,
+    )
+    tracker: tuple[str, ...] = setting(
+        "where the curves go besides metrics.jsonl (repeatable)",
+        KEEPING,
+        choices=(*TRACKERS, "none"),
+        on_resume=True,
+    )
+    histograms: bool = setting(
+        "weights and gradients at each line of metrics, for the trackers", KEEPING, on_resume=True
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "env_args", dict(self.env_args))
@@ -221,9 +244,9 @@ def option(name: str) -> str:
 
 
 def value_type(name: str) -> type:
-    """The type of a field's value once it is resolved: bool, int, float or str."""
-    declared = str(_FIELDS[name].type).split(" ")[0]
-    return {"bool": bool, "int": int, "float": float, "str": str}[declared]
+    """The type of a field's value once it is resolved: bool, int, float, str or tuple (of str)."""
+    declared = str(_FIELDS[name].type).split("[")[0]
+    return {"bool": bool, "int": int, "float": float, "str": str, "tuple": tuple}[declared]
 
 
 def validate(config: TrainConfig) -> None:
@@ -262,6 +285,13 @@ def validate(config: TrainConfig) -> None:
             "--learning-rate-schedule exponential cannot end at 0",
             "give a small positive --learning-rate-end",
         )
+    if config.best_by == "evaluation" and not config.eval_every:
+        raise ConfigError("--best-by evaluation needs evaluations", "add --eval-every 50000")
+    if config.histograms and not config.tracker:
+        raise ConfigError(
+            "--histograms needs a tracker to send them to",
+            "add --tracker tensorboard, or --no-histograms",
+        )
 
 
 def _is_text(value: str) -> bool:
@@ -269,8 +299,10 @@ def _is_text(value: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in value)
 
 
-def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Scalar:
+def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Value:
     wanted = value_type(name)
+    if wanted is tuple:
+        return _checked_names(name, value, meta["choices"])
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1023 else math.inf
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
@@ -291,6 +323,20 @@ def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Scalar:
     return cast(Scalar, value)
 
 
+def _checked_names(name: str, values: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Some of the choices, each once, in the order of the choices; `none` stands for no one."""
+    if not isinstance(values, list | tuple):
+        raise ConfigError(f"{option(name)} must be a list of names, not {values!r}")
+    for value in values:
+        if value not in choices:
+            raise ConfigError(
+                f"{option(name)} cannot be {value!r}", f"choose from {', '.join(choices)}"
+            )
+    if "none" in values and len(values) > 1:
+        raise ConfigError(f"{option(name)} cannot be none and something else", "leave one out")
+    return tuple(choice for choice in choices if choice in values and choice != "none")
+
+
 def entropy_schedule(config: TrainConfig) -> Schedule:
     """β as a function of the share of the budget that is spent (resolved config)."""
     return Schedule(
@@ -305,8 +351,9 @@ def learning_rate_schedule(config: TrainConfig) -> Schedule:
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """Plain values that are set, in the order of declaration; the inverse of `from_dict`."""
+    plain: dict[type, Any] = {dict: dict, tuple: list}
     return {
-        f.name: dict(value) if f.name == "env_args" else value
+        f.name: plain.get(type(value), lambda same: same)(value)
         for f in fields(TrainConfig)
         if (value := getattr(config, f.name)) is not None
     }
@@ -334,7 +381,7 @@ def to_toml(config: TrainConfig) -> str:
     """TOML that `from_toml` reads back to an equal config."""
     values = to_dict(config)
     env_args = values.pop("env_args")
-    lines = [f"{key} = {_toml_scalar(value)}" for key, value in values.items()]
+    lines = [f"{key} = {_toml_value(value)}" for key, value in values.items()]
     if env_args:
         lines += ["", "[env_args]"]
         lines += [f"{_toml_scalar(k)} = {_toml_scalar(v)}" for k, v in env_args.items()]
@@ -360,6 +407,12 @@ def parse_scalar(text: str) -> Scalar:
     except (ValueError, RecursionError, KeyError):
         return text
     return value if isinstance(value, bool | int | float | str) else text
+
+
+def _toml_value(value: Scalar | list[str]) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_scalar, value))}]"
+    return _toml_scalar(value)
 
 
 def _toml_scalar(value: Scalar) -> str:

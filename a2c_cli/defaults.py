@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from a2c_cli.config import Scalar, TrainConfig, option, settings
+from a2c_cli.config import TrainConfig, Value, option, settings
 from a2c_cli.errors import ConfigError
 
-COMMON: dict[str, Scalar] = {
+COMMON: dict[str, Value] = {
     "segments_per_update": 1,
     "gamma": 0.99,
     "gae_lambda": 0.95,
@@ -34,8 +34,12 @@ COMMON: dict[str, Scalar] = {
     "save_every": 5.0,
     "eval_every": 0,
     "eval_episodes": 20,
+    "best_by": "training",
+    "video_every": 0,
+    "tracker": (),
+    "histograms": False,
 }
-_PIXEL_DEFAULTS: dict[str, Scalar] = {
+_PIXEL_DEFAULTS: dict[str, Value] = {
     **COMMON,
     "total_steps": 2_500_000,
     "n_steps": 80,
@@ -49,7 +53,7 @@ _PIXEL_DEFAULTS: dict[str, Scalar] = {
     "activation": "relu",
 }
 # Measured by benchmarks/learning.py; docs/lab-notes.md has what was tried.
-DEFAULTS: dict[str, dict[str, Scalar]] = {
+DEFAULTS: dict[str, dict[str, Value]] = {
     "atari": {
         **_PIXEL_DEFAULTS,
         "network": "a3c",
@@ -85,7 +89,7 @@ DEFAULTS: dict[str, dict[str, Scalar]] = {
     },
 }
 # A Gaussian policy over a vector differs in these.
-CONTINUOUS: dict[str, Scalar] = {
+CONTINUOUS: dict[str, Value] = {
     "total_steps": 1_000_000,
     "n_steps": 128,
     "entropy_coef": 0.0,
@@ -95,7 +99,7 @@ CONTINUOUS: dict[str, Scalar] = {
 
 # The recipe of the notebook this project started from, as it stands there: no discount, one-step
 # TD, no clipped rewards, no sign that a life is lost. Kept to show what it does, not to be used.
-PRESETS: dict[str, dict[str, Scalar]] = {
+PRESETS: dict[str, dict[str, Value]] = {
     "notebook": {
         "network": "notebook",
         "init": "torch",

@@ -24,7 +24,7 @@ from rich.text import Text
 from a2c_cli.errors import safe_text
 
 if TYPE_CHECKING:
-    from a2c_cli.engine import Progress, TrainResult
+    from a2c_cli.progress import Progress, TrainResult
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LOG_SECONDS = 10.0

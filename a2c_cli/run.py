@@ -23,6 +23,7 @@ LAST, BEST, METRICS, CONFIG, LOCK = (
     "config.toml",
     ".lock",
 )
+VIDEOS, _FILM = "videos", "training-episode"
 _CHUNK = 2**20  # bytes; a single write to a file may not take more than 2 GB
 
 
@@ -58,9 +59,11 @@ class RunDir:
             raise RunDirError(
                 f"cannot lock {path}: {error.strerror}", "choose a --run-dir on a local disk"
             ) from None
-        for leftover in path.glob(".*.part"):  # of a process that was killed while it saved
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+        # Of a process that was killed while it saved or filmed.
+        for pattern in (".*.part", f"{VIDEOS}/.{_FILM}*.part.mp4"):
+            for leftover in path.glob(pattern):
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
 
     @property
     def in_use(self) -> bool:
@@ -76,7 +79,7 @@ class RunDir:
 
     @property
     def best(self) -> Path:
-        """The checkpoint with the highest mean return."""
+        """The checkpoint with the highest score; --best-by says which score that is."""
         return self.path / BEST
 
     def write_config(self, toml: str) -> None:
@@ -190,6 +193,11 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def film_path(run_path: Path, episode: int) -> Path:
+    """Where the film of a training episode goes."""
+    return run_path / VIDEOS / f"{_FILM}{episode:06d}.mp4"
 
 
 def new_run_path(env_id: str, seed: int, parent: Path = CHECKPOINTS) -> Path:

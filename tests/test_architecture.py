@@ -24,7 +24,9 @@ LAYERS = [
      "checkpoint", "trackers"],
     ["envs.make", "agent", "rollout", "inspection", "plots", "policies"],
     ["learner", "evaluation", "bookkeeping", "saliency", "overlay"],
-    ["device", "recording"],
+    ["device", "recording", "progress", "filming", "judging", "keeping",
+     "tracking"],
+    ["training"],
     ["engine"],
     ["report", "sweep"],
     ["commands.options"],
@@ -38,7 +40,6 @@ HEIGHT = {name: level for level, names in enumerate(LAYERS) for name in names}
 # File -> why it may be longer than 300 lines.
 LONG = {
     "config.py": "one flat table of settings: splitting it would hide the order of --help",
-    "engine.py": "the one training loop with its bookkeeping",
     "checkpoint.py": "reads files of strangers: most of it is checks",
     "learner.py": "one class: act, learn, and the state of both",
     "evaluation.py": "plays, in one process or several",

@@ -62,7 +62,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[Optional[value_type(name)], _option(name, field.metadata)],  # noqa: UP045
+            annotation=Annotated[Optional[_option_type(name)], _option(name, field.metadata)],  # noqa: UP045
         )
         for name, field in settings().items()
     ]
@@ -70,6 +70,11 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {p.name: p.annotation for p in parameters}
     return function
+
+
+def _option_type(name: str) -> Any:
+    kind = value_type(name)
+    return list[str] if kind is tuple else kind
 
 
 def _option(name: str, meta: Any) -> Any:
@@ -102,6 +107,8 @@ def describe_default(name: str) -> str:
 def _show(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -325,13 +325,12 @@ def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Value:
 
 def _checked_names(name: str, values: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
     """Some of the choices, each once, in the order of the choices; `none` stands for no one."""
+    hint = f"choose from {', '.join(choices)}"
     if not isinstance(values, list | tuple):
-        raise ConfigError(f"{option(name)} must be a list of names, not {values!r}")
+        raise ConfigError(f"{option(name)} must be a list of names, not {values!r}", hint)
     for value in values:
         if value not in choices:
-            raise ConfigError(
-                f"{option(name)} cannot be {value!r}", f"choose from {', '.join(choices)}"
-            )
+            raise ConfigError(f"{option(name)} cannot be {value!r}", hint)
     if "none" in values and len(values) > 1:
         raise ConfigError(f"{option(name)} cannot be none and something else", "leave one out")
     return tuple(choice for choice in choices if choice in values and choice != "none")

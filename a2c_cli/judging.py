@@ -14,7 +14,7 @@ _FEWEST_FOR_BEST = 20  # training episodes before their mean counts as a best
 
 
 class StopAskedError(Exception):
-    """Unwinds an evaluation when the run is asked to stop."""
+    """Unwinds an evaluation when the run is asked to stop; its only argument is the reason."""
 
 
 class Judge:
@@ -43,20 +43,25 @@ class Judge:
         c, best = self._config, counters.best_mean_return
         mean, metrics = counters.mean_return(), {}
         if c.eval_every and counters.env_steps % c.eval_every == 0:
-            evaluated = self._evaluate(c.seed + 1)
+            evaluated = self._evaluate(counters.env_steps, 0)
             metrics["eval/mean_reward"] = evaluated
             if c.best_by == "evaluation" and (best is None or evaluated > best):
-                seed = int(make_generator(c.seed, 3, counters.env_steps).integers(2**31))
-                mean = metrics["eval/confirmed_mean_reward"] = self._evaluate(seed)
+                mean = self._evaluate(counters.env_steps, 1)
+                metrics["eval/confirmed_mean_reward"] = mean
                 return metrics, mean if best is None or mean > best else None
         enough = c.best_by == "training" and len(counters.returns) >= _FEWEST_FOR_BEST
         if mean is not None and enough and (best is None or mean > best):
             return metrics, mean
         return metrics, None
 
-    def _evaluate(self, seed: int) -> float:
-        """Mean raw return of --eval-episodes whole games, sampled from the policy."""
+    def _evaluate(self, env_steps: int, number: int) -> float:
+        """Mean raw return of --eval-episodes whole games, sampled from the policy.
+
+        Every evaluation has seeds of its own: with the same ones each time, an agent that suits
+        them would look better than it is for ever.
+        """
         agent, episodes = self._agent, self._config.eval_episodes
+        seed = int(make_generator(self._config.seed, 3, env_steps, number).integers(2**31))
         env = make_agent_env(agent, seed, agent.spec.id)
         try:
             games = play_episodes(agent, episodes, seed=seed, env=env, before_step=self._go_on)
@@ -66,5 +71,6 @@ class Judge:
         return sum(returns) / len(returns)
 
     def _go_on(self) -> None:
-        if self._should_stop() is not None:
-            raise StopAskedError
+        reason = self._should_stop()
+        if reason is not None:
+            raise StopAskedError(reason)

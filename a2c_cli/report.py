@@ -10,7 +10,6 @@ import dataclasses
 import json as json_module
 import math
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from a2c_cli.progress import Progress, TrainResult
 
 _BARS = "▁▂▃▄▅▆▇█"
-_LOG_SECONDS = 10.0
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -63,7 +61,6 @@ class TrainReporter:
         self._console = _talk()
         self._live: Live | None = None
         self._started = False
-        self._last_line = 0.0
 
     def __enter__(self) -> TrainReporter:
         return self
@@ -91,15 +88,15 @@ class TrainReporter:
         if not self._started:
             self._started = True
             self._introduce(progress)
+        # A live panel would tear a line longer than the terminal; rich moves it out of the way.
+        for text in progress.warnings:
+            self._console.print(Text(safe_text(f"warning: {text}")), soft_wrap=True)
         if self._console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self._console, refresh_per_second=4, transient=False)
                 self._live.start()
-            self._live.update(_panel(progress))
-        elif progress.env_steps >= progress.total_steps or (
-            time.monotonic() - self._last_line >= _LOG_SECONDS
-        ):
-            self._last_line = time.monotonic()
+            self._live.update(_panel(progress, self._console.width))
+        elif progress.logged:
             print(_line(progress), file=sys.stderr, flush=True)
 
     def _introduce(self, p: Progress) -> None:
@@ -109,32 +106,39 @@ class TrainReporter:
             + (f" ({p.total_frames:,} frames)" if p.total_frames != p.total_steps else ""),
             f"device   {p.device}",
             f"run      {p.run_dir}",
+            *([f"trackers {', '.join(p.trackers)}"] if p.trackers else []),
             *([f"note     {p.note}"] if p.note else []),
         ):
             print(safe_text(text), file=sys.stderr, flush=True)
 
 
-def _panel(p: Progress) -> Table:
+def _panel(p: Progress, width: int) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")
-    width = max(10, min(40, _talk().width - 32))
-    done = round(width * p.env_steps / max(p.total_steps, 1))
-    bar = Text("━" * done, "green") + Text("━" * (width - done), "dim")
+    bars = max(10, min(40, width - 22))
+    done = round(bars * p.env_steps / max(p.total_steps, 1))
+    bar = Text("━" * done, "green") + Text("━" * (bars - done), "dim")
     share = f" {100 * p.env_steps / max(p.total_steps, 1):.1f} %"
     table.add_row("progress", bar + Text(share))
-    table.add_row("steps", f"{p.env_steps:,} of {p.total_steps:,}" + _frames(p))
+    table.add_row("steps", f"{p.env_steps:,} of {p.total_steps:,}")
+    if p.total_frames != p.total_steps:
+        table.add_row("frames", f"{p.frames:,} of {p.total_frames:,}")
     table.add_row("speed", f"{p.steps_per_second:,.0f} steps/s, {_time_left(p)} left")
     table.add_row(
         "return", f"{_number(p.mean_return_100)} over the last {len(p.recent_returns)} episodes"
     )
-    table.add_row("", sparkline(p.recent_returns, width))
-    table.add_row("best mean", f"{_number(p.best_mean_return)}, {p.episodes:,} episodes")
+    table.add_row("", sparkline(p.recent_returns, bars))
+    table.add_row("best mean", f"{_number(p.best_mean_return)} by {p.best_by}")
+    table.add_row("episodes", f"{p.episodes:,}")
     if p.stats is not None:
         s = p.stats
         table.add_row("entropy", f"{s.entropy:.3f} nats{_of_maximum(p)}, β {s.entropy_coef:.2g}")
         table.add_row("losses", f"policy {s.policy_loss:.3g}, value {s.value_loss:.3g}")
         table.add_row("gradient", f"norm {s.grad_norm:.3g}, step size {s.learning_rate:.2g}")
+    table.add_row("memory", f"{p.memory_mb:,.0f} MB at most")
+    films = f", {p.films:,} film{'s' if p.films != 1 else ''}" if p.films else ""
+    table.add_row("files", f"saved at step {p.saved_step:,}{films}")
     return table
 
 
@@ -149,12 +153,9 @@ def _line(p: Progress) -> str:
         f"best {_number(p.best_mean_return)}",
     ]
     if p.stats is not None:
-        parts.append(f"entropy {p.stats.entropy:.3f}")
+        parts.append(f"entropy {p.stats.entropy:.3f}{_of_maximum(p)}")
+        parts.append(f"value loss {p.stats.value_loss:.3g}")
     return "  ".join(parts)
-
-
-def _frames(p: Progress) -> str:
-    return f" ({p.frames:,} frames)" if p.frames != p.env_steps else ""
 
 
 def _of_maximum(p: Progress) -> str:

@@ -15,6 +15,8 @@ import json
 import os
 import secrets
 import subprocess
+import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +29,7 @@ from a2c_cli.run import write_atomic
 
 PROJECT = "a2c"  # what W&B and Trackio file the runs under
 _STATE = "trackers.json"  # in the run directory
+_WANDB_WRITES_WITHIN = 5.0  # seconds, with room to spare
 _GIF_SECONDS = 60  # of a video that TensorBoard shows
 
 # A number of a curve, an array for a histogram, a video file.
@@ -97,8 +100,10 @@ class _TensorBoard:
 class _WandB:
     """A W&B run, with its files in RUN_DIR/wandb; WANDB_MODE, WANDB_PROJECT and so on hold.
 
-    A resume goes on under the same run id. W&B cannot take back a step, so those that it has had
-    are not sent again; the last one stands in RUN_DIR/trackers.json.
+    A resume goes on under the same run id. W&B cannot take back a step, so those that it surely
+    has are not sent again; the last one stands in RUN_DIR/trackers.json. W&B's own process, which
+    dies with ours, writes once a second: of the steps of the last seconds before a kill it may
+    have some twice, with the same values, rather than miss them.
     """
 
     def __init__(self, run_path: Path, config: TrainConfig, state: dict[str, Any]) -> None:
@@ -113,20 +118,31 @@ class _WandB:
             reinit="create_new",  # a run of the caller's own stays as it is
             dir=str(run_path),
             config=to_dict(config),
-            settings=wandb.Settings(console="off", silent=True),
+            settings=wandb.Settings(
+                console="off", silent=True, x_transaction_log_flush_interval=1.0
+            ),
         )
-        self.last_step = max(int(state.get("wandb_step", -1)), self._run.starting_step - 1)
+        self.last_step = max(state.get("wandb_step", -1), self._run.starting_step - 1)
+        self._sent = self.last_step
+        self._handed_over: deque[tuple[float, int]] = deque()
 
     def log(self, env_steps: int, values: Mapping[str, Value]) -> None:
         self._run.log(_dress(self._package, values), step=env_steps)
-        self._state["wandb_step"] = env_steps
+        self._sent = env_steps
 
     def flush(self) -> None:
-        # What has been sent is written down by W&B's own process, which outlives a kill of ours.
-        _write_state(self._run_path, self._state)
+        now = time.monotonic()
+        self._handed_over.append((now, self._sent))
+        while self._handed_over[0][0] < now - _WANDB_WRITES_WITHIN:
+            self._remember(self._handed_over.popleft()[1])
 
     def close(self) -> None:
         self._run.finish()
+        self._remember(self._sent)
+
+    def _remember(self, env_steps: int) -> None:
+        self._state["wandb_step"] = env_steps
+        _write_state(self._run_path, self._state)
 
 
 class _Trackio:
@@ -198,10 +214,10 @@ def open_tracker(name: str, run_path: Path, config: TrainConfig, env_steps: int)
 
 
 def _read_state(run_path: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         state = json.loads((run_path / _STATE).read_text())
-        if isinstance(state, dict) and str(state.get("run_id", "")).isalnum():
-            return state
+        if str(state["run_id"]).isalnum() and isinstance(state.get("wandb_step", -1), int):
+            return dict(state)
     return {"run_id": secrets.token_hex(4)}
 
 

@@ -123,7 +123,7 @@ class Training:
                 f" {keeper.saved_step:,} is kept: a2c train --resume {self._run.path}",
             ) from error
         self.close()
-        self._tell()
+        self._tell(logged=counters.last_line == counters.env_steps)
         return self._result(stopped)
 
     def _play(self) -> str:
@@ -204,8 +204,8 @@ class Training:
         record |= c.interval.metrics()
         try:
             evaluated, best = self._judge.score(c)
-        except StopAskedError:
-            return self._should_stop()
+        except StopAskedError as stop:
+            return str(stop)
         record |= evaluated
         record["time/fps"] = round(self._rate(), 1)
         record["time/elapsed"] = round(self._seconds(), 2)

@@ -48,7 +48,10 @@ def configs(draw: st.DrawFn) -> TrainConfig:
         if draw(st.booleans()):
             continue
         low, high = max(meta["low"], -(2**62)), min(meta["high"], 2**62)
-        if meta["choices"]:
+        if kind is tuple:
+            names = [choice for choice in meta["choices"] if choice != "none"]
+            values[name] = draw(st.lists(st.sampled_from(names)))
+        elif meta["choices"]:
             values[name] = draw(st.sampled_from([c for c in meta["choices"] if c != "exponential"]))
         elif kind is bool:
             values[name] = draw(st.booleans())
@@ -56,6 +59,10 @@ def configs(draw: st.DrawFn) -> TrainConfig:
             values[name] = draw(st.integers(int(low), int(high)))
         else:
             values[name] = draw(st.floats(low, high, exclude_min=meta["open_low"], allow_nan=False))
+    if not values.get("eval_every"):
+        values.pop("best_by", None)
+    if not values.get("tracker"):
+        values.pop("histograms", None)
     return TrainConfig(**values)
 
 
@@ -109,6 +116,23 @@ def test_unknown_key_that_resembles_nothing_says_where_to_look() -> None:
     with pytest.raises(ConfigError) as caught:
         from_dict({"env": "x", "qqq": 1})
     assert "--show-config" in caught.value.hint
+
+
+def test_trackers_are_a_set_of_names() -> None:
+    some = TrainConfig(env="x", tracker=["wandb", "tensorboard", "wandb"])  # type: ignore[arg-type]
+    assert some.tracker == ("tensorboard", "wandb")
+    assert 'tracker = ["tensorboard", "wandb"]' in to_toml(some)
+    assert TrainConfig(env="x", tracker=("none",)).tracker == ()
+    for wrong in ("wandb", ["none", "wandb"], ["mlflow"], [1], 3):
+        with pytest.raises(ConfigError, match="--tracker"):
+            TrainConfig(env="x", tracker=wrong)  # type: ignore[arg-type]
+
+
+def test_histograms_need_a_tracker() -> None:
+    for tracker in (None, (), ("none",)):
+        with pytest.raises(ConfigError, match="--histograms needs a tracker"):
+            TrainConfig(env="x", histograms=True, tracker=tracker)  # type: ignore[arg-type]
+    TrainConfig(env="x", histograms=True, tracker=("wandb",))
 
 
 NUMBERS = [n for n in settings() if value_type(n) in (int, float)]

@@ -172,6 +172,29 @@ class Picture(gymnasium.Env[Any, Any]):
         return frame
 
 
+class Static(gymnasium.Env[Any, Any]):
+    """Looks like a screen without a signal, which no encoder can make small; 20 steps long."""
+
+    observation_space = spaces.Box(0.0, 1.0, (1,))
+    action_space = spaces.Discrete(2)
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.age = 0
+        return np.ones(1, np.float32), {}
+
+    def step(self, action: int) -> Any:
+        self.age += 1
+        return np.ones(1, np.float32), 1.0, self.age == 20, False, {}
+
+    def render(self) -> Any:
+        return np.random.default_rng(self.age).integers(0, 256, (200, 200, 3), np.uint8)
+
+
 class Odd(gymnasium.Env[Any, Any]):
     """Has a space that no network here takes."""
 
@@ -192,6 +215,7 @@ for _name, _kind, _limit in (
     ("Noise", Noise, None),
     ("Faulty", Faulty, None),
     ("Picture", Picture, None),
+    ("Static", Static, None),
     ("Odd", Odd, None),
 ):
     if f"tiny/{_name}-v0" not in gymnasium.registry:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -116,6 +118,8 @@ def _import_module(env_id: str) -> str:
 
 def _make(env_id: str, args: Mapping[str, Any], render_mode: str | None) -> Any:
     extra = {} if render_mode is None else {"render_mode": render_mode}
+    if extra and sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else SDL grumbles about no screen
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -49,7 +49,8 @@ class Header:
         spec: the environment.
         env_steps, updates, episodes: how far the run had come.
         recent_returns: raw returns of the last 100 episodes at most, oldest first.
-        best_mean_return: highest mean over 100 episodes so far, None before the first.
+        best_mean_return: the highest mean so far, None before the first: of 100 training
+            episodes, or of the evaluation that confirmed it (config.best_by).
         progress: the run's bookkeeping, for exact resume.
         versions: of the libraries that wrote it.
     """

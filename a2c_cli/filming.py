@@ -69,7 +69,7 @@ class EpisodeFilmer:
         self._path = film_path(self._run_path, episode)
         self._frames = _film(self._path, self._env.frames_per_second)
         next(self._frames)
-        self._env.on_frame = self._take
+        self._env.on_frame, self._env.on_frame_error = self._take, self._fail
 
     def end(self) -> Path | None:
         """The episode is over: the finished film, if there was one."""
@@ -77,7 +77,8 @@ class EpisodeFilmer:
 
     def discard(self) -> None:
         """Leave nothing of an unfinished film; no more frames are taken."""
-        frames, self._frames, self._env.on_frame = self._frames, None, None
+        frames, self._frames = self._frames, None
+        self._env.on_frame = self._env.on_frame_error = None
         if frames is not None:
             frames.close()
 
@@ -89,17 +90,19 @@ class EpisodeFilmer:
         assert self._frames is not None
         try:
             self._frames.send(frame)
-            return False
         except StopIteration:
-            self._frames = self._env.on_frame = None
+            self.discard()
             self.films += 1
             return True
         except Exception as error:
-            self._frames = self._env.on_frame = None
-            if not self._warned:
-                self._warned = True
-                self._warn(f"no film of this episode: {' '.join(str(error).split())}")
-            return False
+            self._fail(error)
+        return False
+
+    def _fail(self, error: Exception) -> None:
+        self.discard()
+        if not self._warned:
+            self._warned = True
+            self._warn(f"no film of this episode: {' '.join(str(error).split())}")
 
 
 def _film(path: Path, frames_per_second: float) -> Frames:

@@ -13,7 +13,8 @@ from conftest import run_python
 from test_engine import assert_same_run, metrics, stop_after, tensors
 
 from a2c_cli import TrainConfig, train
-from a2c_cli.errors import ConfigError
+from a2c_cli.errors import ConfigError, EnvError
+from a2c_cli.recording import record
 from a2c_cli.run import RunDir
 
 CARTPOLE: dict[str, Any] = {"env": "CartPole-v1", "total_steps": 600, "log_every": 200, "seed": 3}
@@ -58,7 +59,7 @@ def test_a_filmed_run_is_the_same_bit_for_bit(
     assert films(filmed) == [f"training-episode{episode:06d}.mp4" for episode in turns]
     for episode in turns:
         steps = lengths[episode - 1]
-        if config is CARTPOLE:
+        if config["env"] == "CartPole-v1":
             assert frames(filmed, episode) == steps + 1
         else:  # the game may be over before the last step's four frames are
             assert 4 * steps - 3 <= frames(filmed, episode) - 1 <= 4 * steps
@@ -119,6 +120,20 @@ def test_what_goes_wrong_with_a_film_warns_once_and_training_goes_on(tmp_path: P
     assert "no film" in result.warnings[0]
     assert told == list(result.warnings)
     assert_same_learning(plain, run)
+
+
+def test_a_picture_that_fails_in_mid_run_costs_the_film_alone(tmp_path: Path) -> None:
+    env: dict[str, Any] = {"env": "tiny/Static-v0", "env_args": {"breaks_at": 7}}
+    plain, run = tmp_path / "plain", tmp_path / "run"
+    train(TrainConfig(**env, total_steps=100), run_dir=plain)
+    result = train(TrainConfig(**env, total_steps=100, video_every=2), run_dir=run)
+    assert len(result.warnings) == 1
+    assert "the screen went dark" in result.warnings[0]
+    assert films(run) == []
+    assert_same_learning(plain, run)
+    # What films on request says so.
+    with pytest.raises(EnvError, match="the screen went dark"):
+        record(result.last)
 
 
 def test_an_encoder_that_dies_warns_once_on_the_command_line(tmp_path: Path) -> None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import signal
+import sqlite3
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,7 +178,7 @@ def test_trackios_store_reads_back(tracked: Path) -> None:
 def test_a_missing_package_is_an_error_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, name, None)
+    monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(A2CError, match=f"needs the package {name}") as caught:
         train(TrainConfig(env="CartPole-v1", tracker=(name,)), run_dir=tmp_path / "run")
     assert caught.value.hint == f'pip install "a2c-cli[{name}]"'
@@ -228,3 +234,59 @@ def test_no_tracker_is_imported_unless_it_is_asked_for(tmp_path: Path) -> None:
         "print({'tensorboard', 'wandb', 'trackio', 'imageio_ffmpeg'} & set(sys.modules))",
     )
     assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.slow
+def test_the_curves_go_on_after_kill_9(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "a2c_cli", "train"]
+    environment = {**os.environ, "WANDB_MODE": "offline"}
+    environment.pop("TRACKIO_DIR", None)
+    trackers = [word for name in ALL for word in ("--tracker", name)]
+    first = subprocess.Popen(
+        [*command, "--env", "CartPole-v1", "--total-steps", "40000", "--log-every", "500",
+         "--save-every", "0.02", "--video-every", "25", *trackers, "--run-dir", str(run)],
+        env=environment, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    # Killed a while after a save, so that the trackers know more than the checkpoint.
+    while not (run / "last.safetensors").exists() or metrics(run)[-1:] == []:
+        assert first.poll() is None
+        time.sleep(0.1)
+    time.sleep(3)
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    killed_at = metrics(run)[-1]["env_steps"]
+    subprocess.run([*command, "--resume", str(run), "--quiet"], env=environment, check=True)
+    assert metrics(run)[-1]["env_steps"] == 40_000 > killed_at
+    assert not list((run / "videos").glob(".*"))
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"), {"scalars": 0})
+    events.Reload()
+    wanted = [s for s, _ in expected(run)["charts/episodic_return"]]
+    assert [e.step for e in events.Scalars("charts/episodic_return")] == wanted
+    rows = {"wandb": wandb_steps(run), "trackio": trackio_steps(run)}
+    for name, steps in rows.items():
+        missing = sorted(set(wanted) - set(steps))
+        # What the package had not written yet when it was killed is at most a second's worth,
+        # and of what it had, W&B may have the last seconds twice.
+        assert all(s < killed_at for s in missing), name
+        assert len(missing) < 0.1 * len(wanted), name
+    assert len(rows["trackio"]) == len(set(rows["trackio"]))
+
+
+def wandb_steps(run: Path) -> list[int]:
+    steps = []
+    for path in (run / "wandb").glob("offline-run-*/run-*.wandb"):
+        for record in wandb_records(path):
+            for item in record.history.item if record.HasField("history") else ():
+                if item.key == "episode" or list(item.nested_key) == ["episode"]:
+                    steps.append(record.history.step.num)
+    return steps
+
+
+def trackio_steps(run: Path) -> list[int]:
+    with sqlite3.connect(run / "trackio" / "a2c.db") as store:
+        rows = store.execute("SELECT step, metrics FROM metrics ORDER BY step").fetchall()
+    return [step for step, values in rows if "episode" in json.loads(values)]

@@ -173,14 +173,18 @@ class Picture(gymnasium.Env[Any, Any]):
 
 
 class Static(gymnasium.Env[Any, Any]):
-    """Looks like a screen without a signal, which no encoder can make small; 20 steps long."""
+    """Looks like a screen without a signal, which no encoder can make small; 20 steps long.
+
+    Args:
+        breaks_at: at this step of an episode it cannot be rendered; 0 for never.
+    """
 
     observation_space = spaces.Box(0.0, 1.0, (1,))
     action_space = spaces.Discrete(2)
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
 
-    def __init__(self, render_mode: str | None = None) -> None:
-        self.render_mode = render_mode
+    def __init__(self, render_mode: str | None = None, breaks_at: int = 0) -> None:
+        self.render_mode, self.breaks_at = render_mode, breaks_at
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
@@ -192,6 +196,8 @@ class Static(gymnasium.Env[Any, Any]):
         return np.ones(1, np.float32), 1.0, self.age == 20, False, {}
 
     def render(self) -> Any:
+        if self.age and self.age == self.breaks_at:
+            raise RuntimeError("the screen went dark")
         return np.random.default_rng(self.age).integers(0, 256, (200, 200, 3), np.uint8)
 
 

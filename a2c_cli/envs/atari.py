@@ -72,6 +72,7 @@ class AtariStream:
         self._opening_rng = pack_generator(self._base.np_random)
         self._history: list[int] = []
         self.on_frame: Callable[[NDArray[np.uint8]], None] | None = None
+        self.on_frame_error: Callable[[EnvError], None] | None = None  # of other streams' render
         self.spec = EnvSpec(
             id=env_id,
             kind="atari",

@@ -96,6 +96,7 @@ class GymStream:
                 "wrap it to Box or Discrete, e.g. with gymnasium.wrappers.FlattenObservation",
             )
         self.on_frame: Callable[[NDArray[np.uint8]], None] | None = None
+        self.on_frame_error: Callable[[EnvError], None] | None = None  # None: it is raised
         self._episode = 0
         self._history: list[Any] = []
         self._obs: Obs = np.zeros(shape, dtype)
@@ -208,8 +209,16 @@ class GymStream:
         return self._stack
 
     def _emit_frame(self) -> None:
-        if self.on_frame is not None:
-            self.on_frame(self.render())
+        if self.on_frame is None:
+            return
+        try:
+            frame = self.render()
+        except EnvError as error:
+            if self.on_frame_error is None:
+                raise
+            self.on_frame_error(error)
+        else:
+            self.on_frame(frame)
 
     def render(self) -> NDArray[np.uint8]:
         """The scene now, (height, width, 3) uint8.

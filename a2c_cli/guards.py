@@ -18,6 +18,7 @@ _FAIR_SHARE = 0.25  # of the budget, after which something should have been lear
 _COLLAPSED = 0.01  # of the greatest entropy
 _ONE_ACTION = 0.98  # of all steps
 _EXPLODED = 100.0  # times the usual value loss
+_FALLEN = 1 / 3  # of what had been gained
 _HISTORY = 50  # lines
 
 
@@ -39,15 +40,18 @@ class Guards:
         if len(self.first_returns) < FIRST:
             self.first_returns.append(episode_return)
 
-    def look(self, line: Mapping[str, Any], returns: list[float], spent: float) -> list[str]:
+    def look(
+        self, line: Mapping[str, Any], returns: list[float], best: float | None, spent: float
+    ) -> list[str]:
         """What should be said about a line of metrics, each thing once in a run.
 
         Args:
             line: of metrics.jsonl, by the names there.
             returns: of the last episodes, up to 100.
+            best: mean return over 100 episodes so far.
             spent: share of the budget.
         """
-        warnings = {}
+        warnings = self._fall(returns, best)
         if not self._better(returns):
             warnings |= self._certainty(line)
             if spent >= _FAIR_SHARE and len(self.first_returns) == FIRST:
@@ -72,6 +76,19 @@ class Guards:
             returns
         )
         return statistics.fmean(returns) - statistics.fmean(first) > 2.0 * math.sqrt(noise)
+
+    def _fall(self, returns: list[float], best: float | None) -> dict[str, str]:
+        if best is None or len(self.first_returns) < FIRST or not returns:
+            return {}
+        start, mean = statistics.fmean(self.first_returns), statistics.fmean(returns)
+        noise = 2.0 * math.sqrt(statistics.variance(self.first_returns) / FIRST)
+        if best - start <= 3.0 * noise or mean - start >= _FALLEN * (best - start):
+            return {}
+        return {
+            "fall": f"the mean return has fallen from {best:.4g} to {mean:.4g}: one step was too"
+            " large; try a smaller --learning-rate or a larger --optimizer-eps (the best agent is"
+            " kept)"
+        }
 
     def _certainty(self, line: Mapping[str, Any]) -> dict[str, str]:
         entropy, top = line.get("train/entropy"), line.get("train/top_action_share")

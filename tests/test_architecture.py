@@ -16,7 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Lower may not import higher. Files of one layer may import each other.
 LAYERS = [
-    ["errors", "schedules", "returns", "losses", "signals", "rng", "statistics", "scores"],
+    ["errors", "schedules", "returns", "losses", "signals", "rng", "statistics", "scores",
+     "guards"],
     ["config", "envs", "envs.spec", "normalizers", "optimizers", "video"],
     ["defaults", "policies.layout", "policies.heads", "policies.convolution", "run", "segment",
      "envs.frames"],

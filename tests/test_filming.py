@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from conftest import run_python
+from conftest import Outcome
 from test_engine import assert_same_run, metrics, stop_after, tensors
 
 from a2c_cli import TrainConfig, train
@@ -136,15 +138,13 @@ def test_a_picture_that_fails_in_mid_run_costs_the_film_alone(tmp_path: Path) ->
         record(result.last)
 
 
-def test_an_encoder_that_dies_warns_once_on_the_command_line(tmp_path: Path) -> None:
+def test_an_encoder_that_dies_warns_once_on_the_command_line(
+    cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
     run = tmp_path / "run"
-    done = run_python(
-        "-c",
-        "import os; os.environ['IMAGEIO_FFMPEG_EXE'] = '/bin/false'\n"
-        "import sys; sys.argv = ['a2c', 'train', '--env', 'CartPole-v1', '--total-steps', '300',"
-        f"'--video-every', '2', '--run-dir', {str(run)!r}]\n"
-        "from a2c_cli.app import main; main()",
-    )
+    done = cli("train", "--env", "CartPole-v1", "--total-steps", 100, "--video-every", 1,
+               "--run-dir", run)  # fmt: skip
     assert done.code == 0, done.stderr
     assert done.stderr.count("warning: no film of this episode: cannot write video") == 1
     assert films(run) == []
@@ -152,18 +152,15 @@ def test_an_encoder_that_dies_warns_once_on_the_command_line(tmp_path: Path) -> 
 
 def test_a_full_disk_leaves_no_torn_film(tmp_path: Path) -> None:
     """The limit stands in for the disk: a film is larger than it, a checkpoint is not."""
-    run = tmp_path / "run"
-    done = run_python(
-        "-c",
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))\n"
-        "from a2c_cli import TrainConfig, train\n"
-        "import tiny_envs\n"
-        "r = train(TrainConfig(env='tiny/Static-v0', total_steps=300, video_every=1),"
-        f"run_dir={str(run)!r})\n"
-        "print(r.stopped, len(r.warnings))",
-    )
-    assert done.stdout == "completed 1\n", done.stderr
-    assert films(run) == []
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
+    try:
+        config = TrainConfig(env="tiny/Static-v0", total_steps=40, video_every=1)
+        result = train(config, run_dir=tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (result.stopped, len(result.warnings)) == ("completed", 1)
+    assert films(tmp_path / "run") == []
 
 
 def test_the_directory_of_films_is_there_only_if_asked_for(cartpole_run: Path) -> None:

@@ -9,10 +9,11 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import run_python
+from conftest import Outcome
 from rich.console import Console
 
 from a2c_cli import report
@@ -61,11 +62,9 @@ def test_the_panel_fits_the_terminal_and_shows_what_a_watcher_asks_for(width: in
         assert text in shown, text
 
 
-def test_a_log_file_gets_one_line_per_interval(tmp_path: Path) -> None:
-    done = run_python(
-        *("-m", "a2c_cli", "train", "--env", "CartPole-v1", "--total-steps", "1000"),
-        *("--log-every", "200", "--run-dir", str(tmp_path / "run")),
-    )
+def test_a_log_file_gets_one_line_per_interval(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    done = cli("train", "--env", "CartPole-v1", "--total-steps", 1000, "--log-every", 200,
+               "--run-dir", tmp_path / "run")  # fmt: skip
     lines = [line for line in done.stderr.splitlines() if line.startswith("step ")]
     steps = [line.split("/")[0].removeprefix("step ") for line in lines]
     assert steps == ["200", "400", "600", "800", "1,000"]

@@ -22,6 +22,7 @@ Train online A2C from one stream of experience.
   a2c train --env ALE/Pong-v5 --learning-rate 1e-3 --run-dir checkpoints/pong
   a2c train --resume checkpoints/pong
   a2c train --env Pendulum-v1 --show-config > pendulum.toml
+  a2c train --env CartPole-v1 --video-every 50 --tracker tensorboard
 """
 
 STOP_CODES = {"completed": 0, "diverged": 1, **EXIT_CODES}

@@ -120,11 +120,15 @@ def _resumed(
             f"to go on with it, copy it into a directory of its own as {LAST}",
         )
     # The request is checked before the directory is touched, and the file read once it is ours.
-    _check_changes(checkpoint.read_header(source)[0], changes, env_id)
+    header = checkpoint.read_header(source)[0]
+    config = _changed(header, changes, env_id)
+    check_installed(config.tracker)
+    if config.video_every:
+        check_filmable(header.spec.id, header.spec.args, header.spec.wrappers)
     run = RunDir(source.parent)
     stack.callback(run.close)
     header, tensors = checkpoint.read_checkpoint(source)
-    config = _check_changes(header, changes, env_id)
+    config = _changed(header, changes, env_id)
     agent_from(header, tensors)  # before a network is built as large as the header may say
     env = make_saved_env(header.spec, seed=config.seed, render=bool(config.video_every))
     stack.callback(env.close)
@@ -149,24 +153,19 @@ def _resumed(
     return training
 
 
-def _check_changes(header: Header, changes: Mapping[str, Any], env_id: str | None) -> TrainConfig:
-    """The settings a run goes on with, if it can.
+def _changed(header: Header, changes: Mapping[str, Any], env_id: str | None) -> TrainConfig:
+    """The settings a run goes on with.
 
     Raises:
-        A2CError: the environment may not be followed, or a setting does not fit.
+        ConfigError: the environment may not be followed, or a change does not fit.
     """
-    spec = header.spec
-    check_env_id(spec.id, env_id)
+    check_env_id(header.spec.id, env_id)
     for name in changes:
         if not settings()[name].metadata["on_resume"]:
             raise ConfigError(
                 f"{option(name)} cannot be changed on --resume", "start a new run with it"
             )
-    config = dataclasses.replace(header.config, **changes)
-    check_installed(config.tracker)
-    if config.video_every:
-        check_filmable(spec.id, spec.args, spec.wrappers)
-    return config
+    return dataclasses.replace(header.config, **changes)
 
 
 def _check_optimizer(config: TrainConfig, tensors: checkpoint.Tensors) -> None:

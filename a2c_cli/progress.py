@@ -46,7 +46,7 @@ class Progress:
     mean_return_100: float | None
     best_mean_return: float | None
     best_by: str  # what `best_mean_return` is a mean of: `training` or `evaluation`
-    trackers: tuple[str, ...]
+    trackers: tuple[str, ...]  # where to look at each
     max_entropy: float | None  # nats; None for a Gaussian, whose entropy has no maximum
     stats: UpdateStats | None
     logged: bool  # whether a line of metrics.jsonl has just been written

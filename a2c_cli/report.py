@@ -106,7 +106,7 @@ class TrainReporter:
             + (f" ({p.total_frames:,} frames)" if p.total_frames != p.total_steps else ""),
             f"device   {p.device}",
             f"run      {p.run_dir}",
-            *([f"trackers {', '.join(p.trackers)}"] if p.trackers else []),
+            *(f"curves   {place}" for place in p.trackers),
             *([f"note     {p.note}"] if p.note else []),
         ):
             print(safe_text(text), file=sys.stderr, flush=True)

@@ -41,9 +41,11 @@ class Tracker(Protocol):
 
     Args:
         last_step: values of steps up to this one are there from before a resume.
+        place: where the user finds it, a command or an address.
     """
 
     last_step: int
+    place: str
 
     def log(self, env_steps: int, values: Mapping[str, Value]) -> None:
         """Take in the values of one step."""
@@ -68,8 +70,10 @@ class _TensorBoard:
     def __init__(self, run_path: Path, config: TrainConfig, env_steps: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        directory = str(run_path / "tensorboard")
+        self.place = f"tensorboard --logdir {directory}"
         self._writer: Any = SummaryWriter(
-            str(run_path / "tensorboard"), purge_step=env_steps + 1 if env_steps else None
+            directory, purge_step=env_steps + 1 if env_steps else None
         )
         if env_steps == 0:
             self._writer.add_text("config", f"```toml\n{to_toml(config)}```", 0)
@@ -112,7 +116,7 @@ class _WandB:
         self._package, self._run_path, self._state = wandb, run_path, state
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
-            name=run_path.name,
+            name=run_path.resolve().name,
             id=state["run_id"],
             resume="allow",
             reinit="create_new",  # a run of the caller's own stays as it is
@@ -123,6 +127,8 @@ class _WandB:
             ),
         )
         self.last_step = max(state.get("wandb_step", -1), self._run.starting_step - 1)
+        offline = f"wandb sync {self._run.settings.sync_dir}"
+        self.place = offline if self._run.offline else str(self._run.url)
         self._sent = self.last_step
         self._handed_over: deque[tuple[float, int]] = deque()
 
@@ -148,17 +154,18 @@ class _WandB:
 class _Trackio:
     """A Trackio run, stored in RUN_DIR/trackio, or where TRACKIO_DIR or TRACKIO_SPACE_ID say.
 
-    (`TRACKIO_DIR=RUN_DIR/trackio trackio show` opens the dashboard.) Steps that its store already
-    has are not sent again. Trackio reads TRACKIO_DIR once in a process, when it is imported.
+    Steps that its store already has are not sent again. Trackio reads TRACKIO_DIR once in a
+    process, when it is imported. What it cannot store it reports itself, by a Python warning.
     """
 
     def __init__(self, run_path: Path, config: TrainConfig, state: dict[str, Any]) -> None:
         os.environ.setdefault("TRACKIO_DIR", str((run_path / "trackio").absolute()))
+        self.place = f"TRACKIO_DIR={os.environ['TRACKIO_DIR']} trackio show --project {PROJECT}"
         import trackio
         from trackio.sqlite_storage import SQLiteStorage
 
         self._package: Any = trackio
-        name = f"{run_path.name}-{state['run_id']}"
+        name = f"{run_path.resolve().name}-{state['run_id']}"
         with _silent():
             self._run: Any = trackio.init(
                 project=PROJECT,

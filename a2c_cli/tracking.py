@@ -10,6 +10,10 @@ import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from a2c_cli.config import TrainConfig
 from a2c_cli.errors import A2CError
@@ -32,6 +36,11 @@ class Trackers:
         """Whether there is any left to log to."""
         return bool(self._open)
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where to look at each, for the user."""
+        return tuple(tracker.place for tracker in self._open.values())
+
     def log(self, env_steps: int, values: Mapping[str, Value]) -> None:
         """Take in the values of one step."""
         if self._open:
@@ -46,7 +55,8 @@ class Trackers:
     def _hand_over(self, tracker: Tracker) -> None:
         for env_steps, values in self._waiting:
             if env_steps > tracker.last_step:
-                tracker.log(env_steps, values)
+                there = {n: v for n, v in values.items() if not isinstance(v, Path) or v.exists()}
+                tracker.log(env_steps, there)
         if self._waiting:
             tracker.flush()
 
@@ -68,6 +78,19 @@ class Trackers:
         self._open.clear()
 
 
+def histograms(network: Any) -> dict[str, NDArray[np.float32]]:
+    """Every weight of a torch module, and its gradient of the last update if there has been one.
+
+    The names are those of `wandb.watch`.
+    """
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, parameter in network.named_parameters():
+        found[f"parameters/{name}"] = parameter.detach().cpu().numpy()
+        if parameter.grad is not None:
+            found[f"gradients/{name}"] = parameter.grad.cpu().numpy()
+    return found
+
+
 def check_installed(names: tuple[str, ...]) -> None:
     """Whether the packages of these trackers can be imported; none is.
 
@@ -75,7 +98,8 @@ def check_installed(names: tuple[str, ...]) -> None:
         A2CError: one is missing; the hint is the line that installs it.
     """
     for name in names:
-        if importlib.util.find_spec(name) is None:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:  # a mere directory ./wandb is no package
             raise A2CError(
                 f"--tracker {name} needs the package {name}, which is not installed",
                 f'pip install "a2c-cli[{name}]"',

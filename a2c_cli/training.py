@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -23,7 +22,7 @@ from a2c_cli.progress import Progress, TrainResult, peak_memory_mb
 from a2c_cli.rollout import play
 from a2c_cli.run import RunDir
 from a2c_cli.trackers import Value
-from a2c_cli.tracking import Trackers
+from a2c_cli.tracking import Trackers, histograms
 
 _TELL_SECONDS = 0.25  # between two calls of on_progress
 
@@ -211,7 +210,8 @@ class Training:
         record["time/elapsed"] = round(self._seconds(), 2)
         self._run.append_metrics(record)
         self._run.flush_metrics()
-        self._track(record | self._histograms())
+        wanted = self._config.histograms and self.trackers
+        self._track(record | (histograms(self._learner.network) if wanted else {}))
         self.trackers.flush()
         c.last_line = c.env_steps
         c.interval = Interval()
@@ -222,16 +222,6 @@ class Training:
     def _track(self, record: Mapping[str, Value]) -> None:
         values = {name: value for name, value in record.items() if name != "env_steps"}
         self.trackers.log(self._counters.env_steps, values)
-
-    def _histograms(self) -> dict[str, NDArray[np.float32]]:
-        """Every weight, and the gradient of the last update where there has been one."""
-        found: dict[str, NDArray[np.float32]] = {}
-        if self._config.histograms and self.trackers:
-            for name, parameter in self._learner.network.named_parameters():
-                found[f"parameters/{name}"] = parameter.detach().cpu().numpy()
-                if parameter.grad is not None:
-                    found[f"gradients/{name}"] = parameter.grad.cpu().numpy()
-        return found
 
     # --- what is told
 
@@ -269,7 +259,7 @@ class Training:
                 mean_return_100=c.mean_return(),
                 best_mean_return=c.best_mean_return,
                 best_by=self._config.best_by,
-                trackers=self._config.tracker,
+                trackers=self.trackers.places,
                 max_entropy=spec.action.max_entropy,
                 stats=self._stats,
                 logged=logged,

@@ -19,7 +19,7 @@ Cli = Callable[..., Outcome]
 
 TRAIN_KEYS = {
     "run_dir", "last", "best", "env_steps", "frames", "updates", "episodes", "mean_return_100",
-    "steps_per_second", "stopped",
+    "steps_per_second", "stopped", "warnings",
 }  # fmt: skip
 
 

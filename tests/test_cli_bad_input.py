@@ -228,7 +228,7 @@ def test_bad_input(
 ) -> None:
     arguments = words(line, tmp_path, cartpole_run)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("a2c_cli.engine._Training.run", no_training)
+    monkeypatch.setattr("a2c_cli.training.Training.run", no_training)
     before = snapshot(tmp_path)
     got = cli(*arguments)
     assert got.code == int(code), got

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import resource
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from conftest import Outcome
 from test_engine import assert_same_run, metrics, stop_after, tensors
 
 from a2c_cli import TrainConfig, train
+from a2c_cli.checkpoint import read_header
 from a2c_cli.errors import ConfigError, EnvError
 from a2c_cli.recording import record
 from a2c_cli.run import RunDir
@@ -23,7 +27,7 @@ CARTPOLE: dict[str, Any] = {"env": "CartPole-v1", "total_steps": 600, "log_every
 
 
 def films(run: Path) -> list[str]:
-    return sorted(path.name for path in (run / "videos").iterdir())
+    return sorted(path.name for path in (run / "videos").glob("[!.]*"))
 
 
 def frames(run: Path, episode: int) -> int:
@@ -76,7 +80,7 @@ def test_a_run_stopped_in_mid_episode_films_that_episode_whole(
     train(config, run_dir=straight)
     first = next(m["env_steps"] for m in metrics(straight) if "episode" in m)
     train(config, run_dir=stopped, should_stop=stop_after(first - 4))
-    assert not (stopped / "videos").exists() or films(stopped) == []
+    assert not (stopped / "videos").exists() or not list((stopped / "videos").iterdir())
     # As a kill leaves it: the encoder's file, and the film of somebody else beside it.
     torn = stopped / "videos" / ".training-episode000001.part.mp4"
     other = stopped / "videos" / ".last-sampled-seed0-episode1.part.mp4"
@@ -85,6 +89,7 @@ def test_a_run_stopped_in_mid_episode_films_that_episode_whole(
     train(resume=stopped)
     assert not torn.exists()
     other.unlink()
+    assert not list((stopped / "videos").glob(".*"))
     assert films(stopped) == films(straight)
     for name in films(straight):
         assert (stopped / "videos" / name).read_bytes() == (straight / "videos" / name).read_bytes()
@@ -131,7 +136,7 @@ def test_a_picture_that_fails_in_mid_run_costs_the_film_alone(tmp_path: Path) ->
     result = train(TrainConfig(**env, total_steps=100, video_every=2), run_dir=run)
     assert len(result.warnings) == 1
     assert "the screen went dark" in result.warnings[0]
-    assert films(run) == []
+    assert list((run / "videos").iterdir()) == []
     assert_same_learning(plain, run)
     # What films on request says so.
     with pytest.raises(EnvError, match="the screen went dark"):
@@ -160,7 +165,38 @@ def test_a_full_disk_leaves_no_torn_film(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (result.stopped, len(result.warnings)) == ("completed", 1)
-    assert films(tmp_path / "run") == []
+    assert list((tmp_path / "run" / "videos").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_kill_9_in_mid_film_leaves_nothing_torn(tmp_path: Path) -> None:
+    plain, run = tmp_path / "plain", tmp_path / "run"
+    config = {"env": "ALE/Breakout-v5", "total_steps": 4000, "log_every": 1000, "seed": 2}
+    train(TrainConfig(**config), run_dir=plain)  # type: ignore[arg-type]
+    command = [sys.executable, "-m", "a2c_cli", "train", "--quiet"]
+    start = ["--env", "ALE/Breakout-v5", "--total-steps", "4000", "--log-every", "1000"]
+    start += ["--seed", "2", "--save-every", "0.005", "--video-every", "1", "--run-dir", str(run)]
+    kills = 0
+    for arguments in (start, ["--resume", str(run)], ["--resume", str(run)]):
+        process = subprocess.Popen([*command, *arguments])
+        saved = (run / "last.safetensors").stat().st_mtime_ns if kills else 0
+        while process.poll() is None:  # kill it behind a save of its own, in the middle of a film
+            last = run / "last.safetensors"
+            filming = list((run / "videos").glob(".*")) if (run / "videos").is_dir() else []
+            if last.exists() and last.stat().st_mtime_ns > saved and len(films(run)) > kills:
+                if filming and read_header(last)[0].env_steps:
+                    process.kill()
+                    kills += 1
+                    break
+            time.sleep(0.02)
+        process.wait()
+    assert kills >= 1
+    subprocess.run([*command, "--resume", str(run)], check=True)
+    assert_same_learning(plain, run)
+    lengths = [m["charts/episodic_length"] for m in metrics(run) if "episode" in m]
+    assert films(run) == [f"training-episode{i:06d}.mp4" for i in range(1, len(lengths) + 1)]
+    for episode, steps in enumerate(lengths, 1):
+        assert 4 * steps - 3 <= frames(run, episode) - 1 <= 4 * steps
 
 
 def test_the_directory_of_films_is_there_only_if_asked_for(cartpole_run: Path) -> None:

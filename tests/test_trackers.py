@@ -24,6 +24,7 @@ from test_filming import assert_same_learning
 from a2c_cli import TrainConfig, train
 from a2c_cli.config import to_toml
 from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.tracking import check_installed
 
 ALL = ("tensorboard", "wandb", "trackio")
 CONFIG: dict[str, Any] = {
@@ -183,6 +184,16 @@ def test_a_missing_package_is_an_error_before_anything_is_written(
         train(TrainConfig(env="CartPole-v1", tracker=(name,)), run_dir=tmp_path / "run")
     assert caught.value.hint == f'pip install "a2c-cli[{name}]"'
     assert not (tmp_path / "run").exists()
+
+
+def test_a_directory_of_wandbs_is_not_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(A2CError, match="needs the package wandb"):
+        check_installed(("wandb",))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -252,7 +252,9 @@ def test_the_curves_go_on_after_kill_9(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "a2c_cli", "train"]
     environment = {**os.environ, "WANDB_MODE": "offline"}
-    environment.pop("TRACKIO_DIR", None)
+    # What this process's own runs have left, which a child would go on with.
+    for name in ("TRACKIO_DIR", "WANDB_SERVICE"):
+        environment.pop(name, None)
     trackers = [word for name in ALL for word in ("--tracker", name)]
     first = subprocess.Popen(
         [*command, "--env", "CartPole-v1", "--total-steps", "40000", "--log-every", "500",

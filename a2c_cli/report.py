@@ -11,7 +11,7 @@ import json as json_module
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,26 @@ def say(text: str, quiet: bool = False) -> None:
     if not quiet:
         with contextlib.suppress(OSError):  # whoever listened may have gone away
             print(safe_text(text), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """A bar with the time left, on a terminal only; gives the function that advances it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    talk = _talk()
+    with Bar(
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn(what),
+        TimeRemainingColumn(compact=True),
+        console=talk,
+        disable=quiet or not talk.is_terminal,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
 
 
 def sparkline(values: Sequence[float], width: int = 30) -> str:

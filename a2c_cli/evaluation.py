@@ -258,11 +258,12 @@ def _play_in_workers(
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
-            while wait(slots, timeout=0.2, return_when=FIRST_EXCEPTION).not_done:
-                if any(slot.done() and slot.exception() for slot in slots):
-                    break
+            playing = True
+            while playing:
+                done, others = wait(slots, timeout=0.2, return_when=FIRST_EXCEPTION)
                 while finished.acquire(block=False):
                     on_episode()
+                playing = bool(others) and not any(slot.exception() for slot in done)
             return [slot.result() for slot in slots]
         except BrokenProcessPool:
             raise EnvError("a process of the evaluation died", "try --jobs 1") from None

@@ -224,3 +224,11 @@ def summarize_group(group: Group) -> dict[str, Any]:
         else [float(curve.low[-1]), float(curve.high[-1])],
         "runs": [str(run.path) for run in group.runs],
     }
+
+
+def short_count(value: float) -> str:
+    """A number of steps for an axis: 0, 500, 20k, 0.5M, 1.2B."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size * (0.1 if size > 1e3 else 1.0):
+            return f"{value / size:.3g}{unit}"
+    return f"{value:g}"

@@ -117,6 +117,12 @@ def compare(runs: Sequence[Run]) -> tuple[list[Panel], list[str]]:
             notes += left_out
             label = ", ".join(f"{n}={_show(part.settings.get(n, 'unset'))}" for n in telling)
             groups.append(_sum_up(label, numbers.setdefault(label, len(numbers)), chosen))
+            shortest, longest = (f(run.env_steps for run in chosen) for f in (min, max))
+            if shortest < 0.9 * longest:
+                notes.append(
+                    f"{env_id} {label}: the curve ends at step {shortest:,}, where the shortest"
+                    f" of {len(chosen)} runs does; the longest has {longest:,}"
+                )
         panels.append(_panel(env_id, groups))
     return panels, notes
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ SERIES = {
     "train/entropy_coef": "entropy coefficient β",
 }
 EVALUATION = "eval/mean_reward"
+_LARGEST = 1e18  # of a number; sums of a million such are finite
 _CHUNK = 2**20  # bytes of lines that are parsed at once
 _TRAIN = "train one: a2c train --env ALE/Breakout-v5"
 
@@ -155,7 +155,7 @@ def read_run(path: Path) -> tuple[Run, int]:
     try:
         for record in _records(path / METRICS):
             step = _number(record.get("env_steps")) if isinstance(record, dict) else None
-            if step is None:
+            if step is None or step < 0:
                 skipped += 1
                 continue
             value = _number(record.get("charts/episodic_return"))
@@ -209,10 +209,9 @@ def _records(path: Path) -> Iterator[Any]:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
-        return float(value)
+    """A number that can be drawn; a file may hold anything."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+        return float(value)  # NaN compares as false
     return None
 
 

@@ -53,7 +53,7 @@ def show_evaluations(evaluations: Sequence[Mapping[str, Any]]) -> str:
     """A table of evaluations, and how each was played; "" without any."""
     if not evaluations:
         return ""
-    columns = ["checkpoint", "environment", "policy", "#games", "#mean", "#95 % interval",
+    columns = ["checkpoint", "environment", "policy", "#games", "#mean", "#95\xa0% interval",
                "#median", "#IQM", "#std", "#range"]  # fmt: skip
     rows = []
     protocols: dict[str, None] = {}
@@ -83,13 +83,13 @@ def show_videos(runs: Sequence[Run]) -> str:
     for run, path in films:
         data = _read_film(path, room)
         if data is None:
-            left_out.append(f"{run.path.name}/{path.name}")
+            left_out.append(f"{run.path.resolve().name}/{path.name}")
             continue
         room -= len(data)
         source = "data:video/mp4;base64," + base64.b64encode(data).decode()
         figures.append(
-            f'<figure><video controls muted playsinline preload="metadata" src="{source}"></video>'
-            f"<figcaption>{text(run.path.name)}: {text(path.stem)}</figcaption></figure>"
+            f'<figure><video controls muted playsinline preload="auto" src="{source}"></video>'
+            f"<figcaption>{text(run.path.resolve().name)}: {text(path.stem)}</figcaption></figure>"
         )
     note = f"A page holds at most {MOST_VIDEO >> 20} MiB of video."
     if left_out:
@@ -180,7 +180,7 @@ def show_runs(runs: Sequence[Run]) -> str:
         (
             "",
             [
-                text(run.path),
+                text(run.path.resolve().name),
                 text(run.env_id),
                 str(run.seed),
                 f"{run.env_steps:,}",

@@ -66,7 +66,7 @@ def _environment(panel: Panel, alone: bool) -> str:
         parts.append(_tiles(groups[0], panel))
     else:
         parts += [_legend(panel.groups), _group_table(groups, panel)]
-    wide, narrow = panel_svg(panel, RETURNS, 1030, 430), panel_svg(panel, RETURNS, 358, 300)
+    wide, narrow = panel_svg(panel, RETURNS, 900, 380), panel_svg(panel, RETURNS, 358, 300)
     parts.append(
         f'<figure role="img" aria-label="episode return over agent steps">'
         f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
@@ -89,10 +89,10 @@ def _normalized(panel: Panel, score: float) -> str | None:
 
 def _tiles(group: Mapping[str, Any], panel: Panel) -> str:
     seeds = len(group["seeds"])
-    over = f"return, IQM of {seeds} seeds" if seeds > 1 else "mean return of the last 100"
+    over = f"return, IQM of {seeds} seeds" if seeds > 1 else "mean of the last 100 returns"
     tiles = {over: number(group["mean_return_100"])}
     if seeds > 1:
-        tiles["95 % interval"] = interval(group["ci95"])
+        tiles["95\xa0% interval"] = interval(group["ci95"])
     normalized = _normalized(panel, group["mean_return_100"])
     if normalized is not None:
         tiles["of a human tester, random play at 0"] = normalized
@@ -105,7 +105,14 @@ def _tiles(group: Mapping[str, Any], panel: Panel) -> str:
 
 
 def _group_table(groups: Sequence[Mapping[str, Any]], panel: Panel) -> str:
-    columns = ["runs", "#seeds", "#agent steps", "#frames", "#return", "#95 % interval"]
+    columns = [
+        "runs",
+        "#seeds",
+        "#agent steps",
+        "#frames",
+        "#return",
+        "#95\xa0% interval",
+    ]
     rows = []
     for group in groups:
         cells = [

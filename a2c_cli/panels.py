@@ -39,7 +39,7 @@ def draw_panel(axes: Axes, panel: Panel, name: str, theme: Theme, *, bottom: boo
     """
     _dress(axes, theme)
     last = max(run.env_steps for group in panel.groups for run in group.runs)
-    axes.set_xlim(0, last)
+    axes.set_xlim(0, max(last, 1))
     _count_on(axes.xaxis)
     for group in panel.groups:
         if name == RETURNS:
@@ -47,7 +47,7 @@ def draw_panel(axes: Axes, panel: Panel, name: str, theme: Theme, *, bottom: boo
         elif name in group.series:
             # Equal schedules lie on each other: the upper one is thinner, so that both show.
             below = len(panel.groups) - 1 - panel.groups.index(group) if name in _SCHEDULES else 0
-            _draw_curve(axes, group.series[name], group.number, theme, 1.8 + 1.8 * min(below, 3))
+            _draw_curve(axes, group.series[name], group.number, theme, 1.8 + 1.2 * min(below, 3))
     if name == RETURNS:
         axes.set_ylabel("episode return")
         _draw_reference(axes, panel, theme)
@@ -106,7 +106,7 @@ def _dress(axes: Axes, theme: Theme) -> None:
     axes.xaxis.label.set_color(theme.ink)
     axes.yaxis.label.set_color(theme.ink)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.6g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _signed(f"{y:,.6g}")))
 
 
 def line_style(i: int, theme: Theme) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _draw_returns(axes: Axes, group: Group, theme: Theme) -> None:
     stride = point_stride(group)
     for run in group.runs:
         steps, returns = run.episode_steps[::stride], run.episode_returns[::stride]
-        axes.plot(steps, returns, ".", color=colour, alpha=0.25, ms=2.4, mew=0, zorder=1)
+        axes.plot(steps, returns, ".", color=colour, alpha=0.35, ms=3.0, mew=0, zorder=1)
         if len(group.runs) > 1:
             chosen = np.unique(np.linspace(0, len(run.episode_steps) - 1, 300).astype(int))
             own = run.mean_returns()[chosen]
@@ -152,9 +152,11 @@ def _draw_reference(axes: Axes, panel: Panel, theme: Theme) -> None:
     far = []
     for name, score in zip(("random", "human"), panel.reference, strict=True):
         if low - 0.5 * (high - low) <= score <= high + 0.5 * (high - low):
-            _level(axes, score, f"{name} {score:,g}", theme)
+            _level(axes, score, f"{name} {_signed(f'{score:,g}')}", theme)
         else:  # a line so far away would press the curve flat
-            far.append(f"{name} {score:,g}, {'above' if score > high else 'below'} this range")
+            far.append(
+                f"{name} {_signed(f'{score:,g}')}, {'above' if score > high else 'below'} this range"
+            )
     if far:
         axes.annotate(
             "\n".join(far), (0, 1), (6, -4), xycoords="axes fraction", va="top", fontsize=7.5,
@@ -169,3 +171,7 @@ def _level(axes: Axes, value: float, text: str, theme: Theme) -> None:
         textcoords="offset points", color=theme.muted, zorder=6,
         bbox={"facecolor": theme.paper, "alpha": 0.75, "linewidth": 0, "pad": 0.8},
     )  # fmt: skip
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")

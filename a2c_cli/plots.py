@@ -106,11 +106,13 @@ def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
     if len(numbers) < 2:
         return
     labels = [textwrap.fill(safe_text(label), 90) for label in numbers]
+    across = 3 if max(map(len, labels)) < 36 else 1
+    figure.set_figheight(figure.get_figheight() + 0.19 * (len(labels) // across))
     figure.legend(
         [Line2D([], [], **line_style(number, PAPER), linewidth=2) for number in numbers.values()],
         labels,
         loc="outside upper left",
-        ncols=3 if max(map(len, labels)) < 36 else 1,
+        ncols=across,
         frameon=False,
     )
 
@@ -123,9 +125,15 @@ def panel_svg(panel: Panel, name: str, width: float, height: float) -> str:
         width, height: in CSS pixels at which its text has the size of the page's.
     """
     with _style():
-        figure = Figure(figsize=(width / 96, height / 96), layout="constrained")
-        draw_panel(figure.add_subplot(), panel, name, _VARIABLES)
+        figure = Figure(figsize=(width / 96, height / 96))
+        axes = figure.add_subplot()
+        draw_panel(axes, panel, name, _VARIABLES)
+        # The same margins in all panels, so that they align in the columns of a page.
+        above = 46 if axes.child_axes else 12
+        figure.subplots_adjust(74 / width, 46 / height, 1 - 14 / width, 1 - above / height)
+        axes.yaxis.set_label_coords(-62 / (width - 88), 0.5)
         matplotlib.rcParams["svg.hashsalt"] = f"{panel.env_id} {name} {width}"
+        matplotlib.rcParams["svg.fonttype"] = "none"  # the page's own font
         svg = _render(figure, "svg").decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r' id="[a-z_0-9]+_\d+"', "", svg)  # matplotlib's own counters repeat in a page
@@ -152,8 +160,8 @@ def describe(panels: Sequence[Panel]) -> str:
     text = f"Line: mean return of the last {WINDOW} episodes"
     if sizes[-1] > 1:
         text += (
-            f", interquartile mean over {seeds} seeds; band: pointwise 95 % bootstrap interval"
-            " over seeds; thin lines: single seeds"
+            f", interquartile mean over {seeds} seeds; band: pointwise 95\xa0% bootstrap"
+            " interval over seeds; thin lines: single seeds"
         )
     else:
         text += " (one seed)"
@@ -179,9 +187,7 @@ def _style() -> Iterator[None]:
                 "ytick.labelsize": 8.5,
                 "legend.fontsize": 9,
                 "text.parse_math": False,  # a name with a $ is no formula
-                "svg.fonttype": "none",
                 "svg.hashsalt": "a2c",
-                "path.simplify": True,
             }
         )
         yield

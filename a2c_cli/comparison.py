@@ -63,7 +63,7 @@ class Panel:
 
     Args:
         env_id: its Gymnasium id.
-        groups: in the order in which they were given.
+        groups: ordered by the settings that set them apart.
         frame_skip: frames an agent step; None if the runs do not agree.
         reference: return of (random play, a human tester), where known.
         max_entropy: of the policy, nats, where known.
@@ -112,7 +112,7 @@ def compare(runs: Sequence[Run]) -> tuple[list[Panel], list[str]]:
     panels, notes = [], []
     for env_id, by_settings in environments.items():
         groups = []
-        for part in by_settings.values():
+        for part in sorted(by_settings.values(), key=lambda part: _order(part.settings, telling)):
             chosen, left_out = _one_a_seed(part.runs)
             notes += left_out
             label = ", ".join(f"{n}={_show(part.settings.get(n, 'unset'))}" for n in telling)
@@ -146,6 +146,14 @@ def tell_apart(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(set(column)) > 1:
             telling.setdefault(column, name)
     return list(telling.values())
+
+
+def _order(settings: Mapping[str, Any], names: Iterable[str]) -> list[tuple[bool, float, str]]:
+    """By the values of the settings named: numbers first, by size."""
+    values = [settings.get(name) for name in names]
+    return [
+        (False, float(v), "") if isinstance(v, int | float) else (True, 0.0, str(v)) for v in values
+    ]
 
 
 def _show(value: Any) -> str:

@@ -110,6 +110,7 @@ def _dress(axes: Axes, theme: Theme) -> None:
 
 
 def line_style(i: int, theme: Theme) -> dict[str, Any]:
+    """Colour and dashes of a group, as keyword arguments of matplotlib."""
     n = len(theme.groups)
     return {"color": theme.groups[i % n], "linestyle": _STYLES[i // n % len(_STYLES)]}
 
@@ -154,9 +155,8 @@ def _draw_reference(axes: Axes, panel: Panel, theme: Theme) -> None:
         if low - 0.5 * (high - low) <= score <= high + 0.5 * (high - low):
             _level(axes, score, f"{name} {_signed(f'{score:,g}')}", theme)
         else:  # a line so far away would press the curve flat
-            far.append(
-                f"{name} {_signed(f'{score:,g}')}, {'above' if score > high else 'below'} this range"
-            )
+            side = "above" if score > high else "below"
+            far.append(f"{name} {_signed(f'{score:,g}')}, {side} this range")
     if far:
         axes.annotate(
             "\n".join(far), (0, 1), (6, -4), xycoords="axes fraction", va="top", fontsize=7.5,

@@ -9,17 +9,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from a2c_cli.comparison import Panel
-from a2c_cli.curves import EVALUATION, SERIES, WINDOW
-from a2c_cli.errors import A2CError, safe_text
-
-try:
-    import matplotlib
-except ModuleNotFoundError:
-    raise A2CError("a picture needs matplotlib", "install it: pip install matplotlib") from None
+import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from a2c_cli.comparison import Panel
+from a2c_cli.curves import EVALUATION, SERIES, WINDOW
+from a2c_cli.errors import safe_text
 from a2c_cli.panels import RETURNS, Theme, draw_panel, line_style, point_stride
 
 SUFFIXES = ("png", "svg", "pdf")
@@ -59,6 +55,8 @@ def draw(panels: Sequence[Panel], suffix: str) -> bytes:
     with _style():
         figure = _single(panels[0], names) if len(panels) == 1 else _columns(panels, names)
         caption = describe(panels)
+        if many:
+            caption += f" Other metrics: with at most {MOST_WITH_SERIES} environments, or .html."
         width = int(figure.get_figwidth() * 17)
         figure.supxlabel(
             textwrap.fill(caption, width), x=0.012, ha="left", fontsize=7.5, color=PAPER.muted
@@ -136,7 +134,7 @@ def panel_svg(panel: Panel, name: str, width: float, height: float) -> str:
         matplotlib.rcParams["svg.fonttype"] = "none"  # the page's own font
         svg = _render(figure, "svg").decode()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r' id="[a-z_0-9]+_\d+"', "", svg)  # matplotlib's own counters repeat in a page
+    svg = re.sub(r' id="[a-z._0-9]+_\d+"', "", svg)  # matplotlib's own counters repeat in a page
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     return re.sub("|".join(_CSS), lambda match: _CSS[match[0]], svg)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from a2c_cli.commands import options
-from a2c_cli.errors import ConfigError
+from a2c_cli.errors import A2CError, ConfigError
 
 EXAMPLES = """
 Draw learning curves: in the terminal, as a picture, or on a page of their own.
@@ -63,8 +63,14 @@ def plot(
     if evaluation and suffix != PAGE:
         raise ConfigError("--evaluation is for an .html page", "add --output FILE.html")
     if output is not None:
-        from a2c_cli import exhibits, page, plots  # says at once if matplotlib is missing
-
+        try:
+            from a2c_cli import exhibits, page, plots
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "matplotlib":
+                raise
+            raise A2CError(
+                "a picture needs matplotlib", "install it: pip install matplotlib"
+            ) from None
         pictures = [f".{name}" for name in plots.SUFFIXES]
         if suffix not in (*pictures, PAGE):
             raise ConfigError(

@@ -157,9 +157,7 @@ def _order(settings: Mapping[str, Any], names: Iterable[str]) -> list[tuple[bool
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _one_a_seed(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:

@@ -53,7 +53,7 @@ def show_evaluations(evaluations: Sequence[Mapping[str, Any]]) -> str:
     """A table of evaluations, and how each was played; "" without any."""
     if not evaluations:
         return ""
-    columns = ["checkpoint", "environment", "policy", "#games", "#mean", "#95\xa0% interval",
+    columns = ["checkpoint", "environment", "policy", "#games", "#mean", "#95 % interval",
                "#median", "#IQM", "#std", "#range"]  # fmt: skip
     rows = []
     protocols: dict[str, None] = {}

@@ -92,7 +92,7 @@ def _tiles(group: Mapping[str, Any], panel: Panel) -> str:
     over = f"return, IQM of {seeds} seeds" if seeds > 1 else "mean of the last 100 returns"
     tiles = {over: number(group["mean_return_100"])}
     if seeds > 1:
-        tiles["95\xa0% interval"] = interval(group["ci95"])
+        tiles["95 % interval"] = interval(group["ci95"])
     normalized = _normalized(panel, group["mean_return_100"])
     if normalized is not None:
         tiles["of a human tester, random play at 0"] = normalized
@@ -111,7 +111,7 @@ def _group_table(groups: Sequence[Mapping[str, Any]], panel: Panel) -> str:
         "#agent steps",
         "#frames",
         "#return",
-        "#95\xa0% interval",
+        "#95 % interval",
     ]
     rows = []
     for group in groups:

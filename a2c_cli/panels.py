@@ -128,9 +128,10 @@ def _draw_curve(axes: Axes, curve: Curve, i: int, theme: Theme, width: float = 1
 def _draw_returns(axes: Axes, group: Group, theme: Theme) -> None:
     colour = line_style(group.number, theme)["color"]
     stride = point_stride(group)
+    size = 3.0 if sum(len(run.episode_steps) for run in group.runs) > 300 else 5.0
     for run in group.runs:
         steps, returns = run.episode_steps[::stride], run.episode_returns[::stride]
-        axes.plot(steps, returns, ".", color=colour, alpha=0.35, ms=3.0, mew=0, zorder=1)
+        axes.plot(steps, returns, ".", color=colour, alpha=0.35, ms=size, mew=0, zorder=1)
         if len(group.runs) > 1:
             chosen = np.unique(np.linspace(0, len(run.episode_steps) - 1, 300).astype(int))
             own = run.mean_returns()[chosen]
@@ -138,7 +139,9 @@ def _draw_returns(axes: Axes, group: Group, theme: Theme) -> None:
     _draw_curve(axes, group.returns, group.number, theme)
     if EVALUATION in group.series:
         curve = group.series[EVALUATION]
-        axes.plot(curve.steps, curve.center, "D", color=colour, ms=3.5, mew=0, zorder=5)
+        axes.plot(
+            curve.steps, curve.center, "D", color=colour, ms=4, mew=0, zorder=5, clip_on=False
+        )
 
 
 def point_stride(group: Group) -> int:
@@ -168,7 +171,7 @@ def _level(axes: Axes, value: float, text: str, theme: Theme) -> None:
     axes.axhline(value, color=theme.muted, linewidth=1.0, linestyle=(0, (4, 3)), zorder=3)
     axes.annotate(
         text, (0, value), (4, 3), xycoords=("axes fraction", "data"), va="bottom", fontsize=7.5,
-        textcoords="offset points", color=theme.muted, zorder=6,
+        textcoords="offset points", color=theme.muted, zorder=2.5,
         bbox={"facecolor": theme.paper, "alpha": 0.75, "linewidth": 0, "pad": 0.8},
     )  # fmt: skip
 

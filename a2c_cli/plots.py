@@ -158,7 +158,7 @@ def describe(panels: Sequence[Panel]) -> str:
     text = f"Line: mean return of the last {WINDOW} episodes"
     if sizes[-1] > 1:
         text += (
-            f", interquartile mean over {seeds} seeds; band: pointwise 95\xa0% bootstrap"
+            f", interquartile mean over {seeds} seeds; band: pointwise 95 % bootstrap"
             " interval over seeds; thin lines: single seeds"
         )
     else:

@@ -146,7 +146,7 @@ def test_many_environments_become_a_grid_of_returns(tmp_path: Path) -> None:
 def test_the_caption_says_what_is_drawn(sweep: list[Panel], cartpole_run: Path) -> None:
     assert describe(sweep) == (
         "Line: mean return of the last 100 episodes, interquartile mean over 3 seeds; band:"
-        " pointwise 95\xa0% bootstrap interval over seeds; thin lines: single seeds; points:"
+        " pointwise 95 % bootstrap interval over seeds; thin lines: single seeds; points:"
         " single episodes."
     )
     assert describe(panels_of(cartpole_run)) == (

@@ -36,7 +36,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         texts = [found[k] for k in ("env_id", "policy", "checkpoint")]
         counts = [found["episodes"], found["seed"]]
         if not (
-            all(isinstance(n, int | float) and abs(n) < float("inf") for n in numbers)
+            all(isinstance(n, int | float) and abs(n) < 1e18 for n in numbers)
             and all(isinstance(t, str) for t in texts)
             and all(isinstance(n, int) for n in counts)
             and isinstance(found["protocol"], dict)

@@ -92,8 +92,10 @@ def _scale(axes: Axes, panel: Panel, name: str, theme: Theme) -> None:
         return
     if name == "train/entropy" and panel.max_entropy is not None:
         _level(axes, panel.max_entropy, f"maximum {panel.max_entropy:.2f}", theme)
-    low, high = min(0.0, axes.get_ylim()[0]), axes.get_ylim()[1]
-    axes.set_ylim(low, high + 0.08 * (high - low))
+    low, high = axes.get_ylim()
+    if values.min() >= 0:
+        low, high = 0.0, high if values.max() > 0 else 1.0
+    axes.set_ylim(low - 0.03 * (high - low), high + 0.08 * (high - low))
 
 
 def _dress(axes: Axes, theme: Theme) -> None:

@@ -294,7 +294,7 @@ def curves(panels: Sequence[Panel], output: Path | None, *, json: bool) -> None:
         console.print(Text(safe_text(panel.env_id), style="bold"), soft_wrap=True)
         for group in panel.groups:
             if group.label:
-                console.print(mark(group.number, dots).append(f" {safe_text(group.label)}", "none"))
+                console.print(mark(group.number, dots).append(f" {safe_text(group.label)}"))
         console.print(draw_text(panel, min(console.width, 100), dots=dots), end="", soft_wrap=True)
         table = Table(box=None, pad_edge=False)
         for title in ("", "seeds", "steps", "return", "95 % interval"):

@@ -151,6 +151,7 @@ def test_an_evaluation_is_shown_as_it_was_printed(tmp_path: Path, cartpole_run: 
     "text",
     ["", "{}", "[]", "no json", '{"mean": 1}', "[" * 100_000,
      json.dumps(EVALUATION | {"mean": "1"}), json.dumps(EVALUATION | {"ci95": [1]}),
+     json.dumps(EVALUATION | {"max": 10**400}),
      json.dumps(EVALUATION | {"iqm": float("nan")}), json.dumps(EVALUATION | {"env_id": 1})],
 )  # fmt: skip
 def test_what_is_no_evaluation_is_refused(tmp_path: Path, text: str) -> None:

@@ -87,8 +87,18 @@ def test_entropy_stands_against_its_maximum(cartpole_run: Path) -> None:
     draw_panel(axes, panels_of(cartpole_run)[0], "train/entropy", PAPER)
     assert [text.get_text() for text in axes.texts] == ["maximum 0.69"]
     low, high = axes.get_ylim()
-    assert low == 0.0
+    assert -0.05 < low <= 0.0
     assert high > np.log(2)
+
+
+def test_a_coefficient_of_zero_stands_on_the_ground(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [1.0] * 9)
+    metrics = run / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('coef": 0.01', 'coef": 0'))
+    axes = Figure().add_subplot()
+    draw_panel(axes, panels_of(run)[0], "train/entropy_coef", PAPER)
+    low, high = axes.get_ylim()
+    assert -0.1 < low <= 0.0 < high
 
 
 def test_a_loss_that_falls_by_orders_has_a_logarithmic_axis(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from a2c_cli.errors import A2CError, ConfigError
 EXAMPLES = """
 Draw learning curves: in the terminal, as a picture, or on a page of their own.
 
-Runs that differ in their seed alone become one curve: the interquartile mean with a 95 %
-bootstrap band. Other runs are compared, environments stand beside each other.
+Runs that differ in their seed alone become one curve, with a 95 % band.
+Others are compared; environments stand beside each other.
 
 [bold]Examples[/bold]
   a2c plot

@@ -73,7 +73,8 @@ def show_evaluations(evaluations: Sequence[Mapping[str, Any]]) -> str:
 
 def show_videos(runs: Sequence[Run]) -> str:
     """The mp4 files of the runs' videos/, embedded up to `MOST_VIDEO`; "" without any."""
-    by_run = [(run, sorted((run.path / "videos").glob("*.mp4"))) for run in runs]
+    # A name that starts with a dot is of a film that is still being written.
+    by_run = [(run, sorted((run.path / "videos").glob("[!.]*.mp4"))) for run in runs]
     most = max(len(files) for _, files in by_run)
     # The first of every run before the second of any.
     films = [(run, files[i]) for i in range(most) for run, files in by_run if i < len(files)]

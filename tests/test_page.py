@@ -125,6 +125,7 @@ def test_videos_are_embedded_up_to_a_limit_that_the_page_names(
     videos = run / "videos"
     videos.mkdir()
     (videos / "a.mp4").write_bytes(FILM)
+    (videos / ".a.part.mp4").write_bytes(FILM)
     (videos / "b.mp4").write_bytes(b"no film at all")
     (videos / "c.mp4").write_bytes(FILM + bytes(2 * 2**20))
     secret = tmp_path / "secret.mp4"

@@ -11,12 +11,13 @@ from a2c_cli.commands import options
 from a2c_cli.signals import raise_stopped
 
 EXAMPLES = """
-Film a trained agent: one video an episode, every emulator frame.
+Film a trained agent: one video an episode, with what it thinks beside the game.
 
 [bold]Examples[/bold]
   a2c record --episodes 5
   a2c record checkpoints/breakout.safetensors --output videos --scale 3
-  a2c record checkpoints/my-run --greedy --format gif --max-steps 300
+  a2c record --overlay --saliency gradient --best-of 10
+  a2c record checkpoints/my-run --overlay --output play.gif --fps 15 --scale 1 --max-steps 150
 """
 
 
@@ -27,12 +28,30 @@ def register(app: typer.Typer) -> None:
 
 def record(
     checkpoint: options.Checkpoint = None,
-    episodes: options.Episodes = 1,
+    episodes: Annotated[
+        int, typer.Option("--episodes", "-n", min=1, help="Videos to make, of whole games.")
+    ] = 1,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", show_default=False,
-                     help="Directory for the videos, or one .mp4 or .gif file for one episode."
+                     help="Directory for the videos, or one .mp4 or .gif file for one video."
                      " [dim](videos/ beside the checkpoint)[/dim]"),
+    ] = None,
+    overlay: Annotated[
+        bool,
+        typer.Option("--overlay", help="A panel beside the game: score, value, entropy,"
+                     " probability of every action."),
+    ] = False,
+    saliency: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="METHOD", show_default=False,
+                     help="Tint the game where the network looks: gradient (quick) or"
+                     " perturbation (slow, of what is seen when places are blurred)."),
+    ] = None,
+    best_of: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, show_default=False,
+                     help="Play so many episodes; keep the best, or the best --episodes."),
     ] = None,
     greedy: options.Greedy = False,
     seed: options.Seed = 0,
@@ -40,8 +59,12 @@ def record(
     fps: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(min=1, max=240, show_default=False,
-                     help="Frames a second. [dim](real time)[/dim]"),
+                     help="Frames a second of the file; the rest is left out."
+                     " [dim](all: 60 on Atari)[/dim]"),
     ] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.05, max=20, help="Times as fast as real.")
+    ] = 1.0,
     format: Annotated[str, typer.Option(help="mp4 or gif.")] = "mp4",
     max_steps: options.MaxSteps = None,
     env: options.TrustedEnv = None,
@@ -65,7 +88,11 @@ def record(
         seed=seed,
         scale=scale,
         fps=fps,
+        speed=speed,
         max_steps=max_steps,
         env_id=env,
+        overlay=overlay,
+        saliency=saliency,
+        best_of=best_of,
     )
     report.recording(result, json=json)

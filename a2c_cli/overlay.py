@@ -173,6 +173,8 @@ class Panel:
         self._blank = Image.new("RGB", (self.width, self._height), BACKGROUND)
         self._draw = ImageDraw.Draw(self._blank)
         self._draw_labels(title, note, legend)
+        self._canvas: Pixels = np.empty((self._height, frame[1] + self.width, 3), np.uint8)
+        self._canvas[...] = BACKGROUND
 
     def _px(self, units: float) -> int:
         return round(units * self._unit)
@@ -249,14 +251,12 @@ class Panel:
         return picture
 
     def compose(self, frame: Pixels, panel: Pixels) -> Pixels:
-        """The game's picture with the panel on its right, in a picture with even sides."""
+        """The game's picture with the panel on its right; the array is reused by the next call."""
         height, width = self._frame
-        canvas = np.empty((self._height, width + self.width, 3), np.uint8)
-        canvas[...] = BACKGROUND
         top = (self._height - height) // 2
-        canvas[top : top + height, :width] = frame
-        canvas[:, width:] = panel
-        return canvas
+        self._canvas[top : top + height, :width] = frame
+        self._canvas[:, width:] = panel
+        return self._canvas
 
     def _draw_curve(self, picture: Pixels, box: tuple[int, int, int, int]) -> None:
         left, top, right, bottom = box
@@ -288,10 +288,9 @@ class Panel:
         columns = 1 if self._action.kind == "continuous" or self._action.outputs <= _ROWS else 2
         top = self._px(256)
         limit = columns * max(_ROWS, (self._bottom - top) // self._px(15))
-        shown = list(rows)
+        shown: list[Chance | Spread] = list(rows)
         if len(shown) > limit:  # the most probable ones, as many as can be read
-            if isinstance(shown[0], Chance):
-                shown.sort(key=lambda row: -row.probability)  # type: ignore[union-attr]
+            shown.sort(key=lambda row: -row.probability if isinstance(row, Chance) else 0.0)
             shown = shown[:limit]
         each = math.ceil(min(self._action.outputs, limit) / columns)
         pitch = min(self._px(24), (self._bottom - top) / each)

@@ -110,10 +110,10 @@ class _Camera:
         if self._waiting is None:
             return
         frame, self._waiting = self._waiting, None
-        if self._scale > 1:
-            frame = enlarge(frame, self._scale)
         if self._saliency is not None:
             frame = tint(frame, self._saliency)
+        if self._scale > 1:
+            frame = enlarge(frame, self._scale)
         if self._panel is not None and self._picture is not None:
             frame = self._panel.compose(frame, self._picture)
         self._write(frame)

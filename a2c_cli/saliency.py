@@ -143,4 +143,5 @@ class Saliency:
             maps = np.maximum(perturbation_maps(self._module, obs), 0.0)
         strongest = maps.max(axis=(1, 2), keepdims=True)
         self._strongest = np.maximum(strongest, _MEMORY * self._strongest)
-        return maps / np.maximum(self._strongest, np.finfo(np.float32).tiny)
+        tiny = np.finfo(np.float32).tiny
+        return (maps / np.maximum(self._strongest, tiny)).astype(np.float32)

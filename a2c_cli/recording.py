@@ -19,8 +19,9 @@ from a2c_cli.agent import Agent, Decision
 from a2c_cli.envs.spec import Obs
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.evaluation import Episode, load_agent, make_agent_env, play_episodes
-from a2c_cli.overlay import Moment, Panel, describe, enlarge, tint
+from a2c_cli.overlay import Moment, Panel, enlarge, tint
 from a2c_cli.policies.acting import entropy
+from a2c_cli.policy_view import describe
 from a2c_cli.video import VideoWriter
 
 SUFFIXES = ("mp4", "gif")

@@ -16,13 +16,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Lower may not import higher. Files of one layer may import each other.
 LAYERS = [
-    ["errors", "schedules", "returns", "losses", "signals", "rng", "statistics", "scores"],
+    ["errors", "schedules", "returns", "losses", "signals", "rng", "statistics", "scores",
+     "canvas"],
     ["config", "envs", "envs.spec", "normalizers", "optimizers", "video"],
     ["defaults", "policies.layout", "policies.heads", "policies.convolution", "run", "segment",
      "envs.frames"],
     ["policies.acting", "policies.network", "policies.gradient", "envs.atari", "envs.gym_env",
      "checkpoint", "trackers"],
-    ["envs.make", "agent", "rollout", "weights", "plots", "policies"],
+    ["envs.make", "agent", "rollout", "weights", "policy_view", "plots", "policies"],
     ["learner", "evaluation", "bookkeeping", "saliency", "overlay", "inspection"],
     ["device", "recording"],
     ["engine"],

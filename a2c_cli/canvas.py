@@ -64,7 +64,7 @@ class Canvas:
             room: pixels that there are for it; None for as many as it needs.
         """
         font = _font(max(_SMALLEST, self.px(size)))
-        text = safe_text(text)
+        text = safe_text(text[:100])  # measuring is slow; no panel has room for more
         if room is not None and font.getlength(text) > room:
             while text and font.getlength(text + "...") > room:
                 text = text[:-1]

@@ -28,6 +28,7 @@ VALUE: Colour = (255, 84, 60)
 
 _DESIGN = 420  # the height, in pixels, that all sizes are given for: an Atari screen twice
 _LEAST = 320  # pixels; below it nobody could read the panel
+_LEVELS = 12  # of light; more cannot be told apart, and would double the size of a gif
 _WINDOW = 150  # decisions that the curve shows: 10 s of an Atari game
 
 
@@ -60,7 +61,8 @@ def tint(frame: Pixels, saliency: NDArray[np.float32]) -> Pixels:
     size = frame.shape[1], frame.shape[0]
     picture = frame.astype(np.float32)
     for part, colour in zip(saliency, (POLICY, VALUE), strict=True):
-        strength = 0.75 * np.clip(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+        whole = np.clip(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+        strength = 0.75 * np.round(_LEVELS * whole) / _LEVELS
         picture += strength[..., None] * (np.array(colour, np.float32) - picture)
     return (picture + 0.5).astype(np.uint8)
 

@@ -38,7 +38,7 @@ class Film(NamedTuple):
     path: Path
 
 
-class _Camera:
+class Camera:
     """Pairs each frame with the decision that was made on it, draws, and thins out.
 
     A frame waits until the next one comes: a decision in between was made on it. So the panel
@@ -186,7 +186,7 @@ def record(
             title = agent.spec.id.rpartition("/")[2].rpartition("-v")[0] or agent.spec.id
             return Panel(title, policy, agent.spec.action, frame, legend=look is not None)
 
-        camera = _Camera(agent, keep, scale if drawn else 1, look, panel if overlay else None)
+        camera = Camera(agent, keep, scale if drawn else 1, look, panel if overlay else None)
         env.on_frame = camera.frame
         games = play_episodes(
             agent, played, seed=seed, greedy=greedy, env=env, max_steps=max_steps,

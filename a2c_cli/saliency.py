@@ -140,7 +140,8 @@ class Saliency:
             sigma = max(obs.shape[1:]) / 42
             maps = np.stack([cv2.GaussianBlur(m, (0, 0), sigma) for m in maps])
         else:
-            maps = np.maximum(perturbation_maps(self._module, obs), 0.0)
+            # The distance, not its square, which would leave one bright spot alone.
+            maps = np.sqrt(np.maximum(perturbation_maps(self._module, obs), 0.0))
         strongest = maps.max(axis=(1, 2), keepdims=True)
         self._strongest = np.maximum(strongest, _MEMORY * self._strongest)
         tiny = np.finfo(np.float32).tiny

@@ -122,7 +122,8 @@ def test_what_acts_or_only_reads_never_imports_torch() -> None:
     for module in (
         "errors", "config", "schedules", "report", "checkpoint", "run", "agent", "rollout",
         "segment", "normalizers", "policies.acting", "policies.layout", "evaluation", "recording",
-        "inspection", "statistics", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
+        "inspection", "statistics", "weights", "overlay", "policy_view",
+        "canvas", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
         "envs.spec", "rng",
     ):  # fmt: skip
         assert module not in users, module

@@ -115,7 +115,9 @@ class Saliency:
 
     def __init__(self, agent: Agent, method: str) -> None:
         if method not in METHODS:
-            raise ConfigError(f"--saliency cannot be {method!r}", f"choose {' or '.join(METHODS)}")
+            raise ConfigError(
+                f"--saliency-method cannot be {method!r}", f"choose {' or '.join(METHODS)}"
+            )
         if agent.spec.kind == "vector":
             raise ConfigError(
                 f"--saliency needs an agent that sees pixels, and {agent.spec.id} gives it numbers",

@@ -16,8 +16,8 @@ Film a trained agent: one video an episode, with what it thinks beside the game.
 [bold]Examples[/bold]
   a2c record --episodes 5
   a2c record checkpoints/breakout.safetensors --output videos --scale 3
-  a2c record --overlay --saliency gradient --best-of 10
-  a2c record checkpoints/my-run --overlay --output play.gif --fps 15 --scale 1 --max-steps 150
+  a2c record --overlay --saliency --best-of 10
+  a2c record checkpoints/my-run --overlay --output play.gif --fps 15 --max-steps 150
 """
 
 
@@ -39,14 +39,19 @@ def record(
     ] = None,
     overlay: Annotated[
         bool,
-        typer.Option("--overlay", help="A panel beside the game: score, value, entropy,"
-                     " probability of every action."),
+        typer.Option("--overlay", help="Draw a panel beside the game: score, value, entropy,"
+                     " the probability of every action."),
     ] = False,
     saliency: Annotated[
+        bool,
+        typer.Option("--saliency", help="Tint the game where the network looks: blue for the"
+                     " policy, red for the value."),
+    ] = False,
+    saliency_method: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="METHOD", show_default=False,
-                     help="Tint the game where the network looks: gradient (quick) or"
-                     " perturbation (slow, of what is seen when places are blurred)."),
+                     help="gradient, or perturbation: what blurring each place would change;"
+                     " slower. Turns --saliency on. [dim](gradient)[/dim]"),
     ] = None,
     best_of: Annotated[
         Optional[int],  # noqa: UP045
@@ -92,7 +97,7 @@ def record(
         max_steps=max_steps,
         env_id=env,
         overlay=overlay,
-        saliency=saliency,
+        saliency=saliency_method or ("gradient" if saliency else None),
         best_of=best_of,
     )
     report.recording(result, json=json)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from a2c_cli.agent import Agent, Decision
-from a2c_cli.envs.spec import Obs
+from a2c_cli.agent import Agent
+from a2c_cli.camera import Camera, Look
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.evaluation import Episode, load_agent, make_agent_env, play_episodes
-from a2c_cli.overlay import Moment, Panel, enlarge, tint
-from a2c_cli.policies.acting import entropy
-from a2c_cli.policy_view import describe
+from a2c_cli.overlay import Panel
 from a2c_cli.video import VideoWriter
 
 SUFFIXES = ("mp4", "gif")
-
-Pixels = NDArray[np.uint8]
-Look = Callable[[Obs, Any], NDArray[np.float32]]
 
 
 class Film(NamedTuple):
@@ -36,88 +28,6 @@ class Film(NamedTuple):
     episode: Episode
     take: Path
     path: Path
-
-
-class Camera:
-    """Pairs each frame with the decision that was made on it, draws, and thins out.
-
-    A frame waits until the next one comes: a decision in between was made on it. So the panel
-    shows, from the frame that the agent saw on, what it decided there, until it decides again.
-
-    Args:
-        agent: whose decisions they are.
-        keep: the share of the frames to keep, at most 1.
-        scale: factor on the game's pixels.
-        look: the saliency of a decision, or None.
-        panel: makes the panel for a (height, width) of the enlarged game, or None.
-    """
-
-    def __init__(
-        self,
-        agent: Agent,
-        keep: Fraction,
-        scale: int,
-        look: Look | None,
-        panel: Callable[[tuple[int, int]], Panel] | None,
-    ) -> None:
-        self._agent, self._keep, self._scale = agent, keep, scale
-        self._look, self._make_panel = look, panel
-
-    def start(self, write: Callable[[Pixels], None]) -> None:
-        """A new episode, whose pictures go to `write`."""
-        self._write = write
-        self._panel: Panel | None = None
-        self._picture: Pixels | None = None  # of the panel, as of the last decision
-        self._moment: Moment | None = None
-        self._saliency: NDArray[np.float32] | None = None
-        self._waiting: Pixels | None = None
-        self._count = self._kept = 0
-
-    def frame(self, frame: Pixels) -> None:
-        """The environment has drawn a frame."""
-        self._flush()
-        if self._make_panel is not None and self._panel is None:
-            height, width, _ = frame.shape
-            self._panel = self._make_panel((height * self._scale, width * self._scale))
-        if math.floor(self._count * self._keep) >= self._kept:
-            self._waiting = frame
-            self._kept += 1
-        self._count += 1
-
-    def watch(self, obs: Obs, decision: Decision, so_far: Episode) -> None:
-        """The agent has decided."""
-        if self._look is not None:
-            self._saliency = self._look(obs, decision.action)
-        if self._panel is not None:
-            action, log_std = self._agent.spec.action, self._agent.network.log_std
-            self._moment = Moment(
-                so_far.episode_return,
-                so_far.length,
-                decision.value,
-                entropy(action, decision.outputs, log_std),
-                describe(action, decision.outputs, log_std, decision.action),
-            )
-            self._picture = self._panel.draw(self._moment)
-
-    def finish(self, episode: Episode) -> None:
-        """The last frame, on which nothing was decided any more, shows the final score."""
-        if self._panel is not None and self._moment is not None:
-            final = replace(self._moment, score=episode.episode_return, steps=episode.length)
-            self._picture = self._panel.redraw(final)
-        self._saliency = None
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting is None:
-            return
-        frame, self._waiting = self._waiting, None
-        if self._saliency is not None:
-            frame = tint(frame, self._saliency)
-        if self._scale > 1:
-            frame = enlarge(frame, self._scale)
-        if self._panel is not None and self._picture is not None:
-            frame = self._panel.compose(frame, self._picture)
-        self._write(frame)
 
 
 def record(
@@ -180,21 +90,17 @@ def record(
     env = make_agent_env(agent, seed, env_id, render=True)
     try:
         rate, keep = _rate(env.frames_per_second, fps, speed)
+        make_panel = _panel_maker(agent, policy, look is not None) if overlay else None
         drawn = overlay or look is not None
-
-        def panel(frame: tuple[int, int]) -> Panel:
-            title = agent.spec.id.rpartition("/")[2].rpartition("-v")[0] or agent.spec.id
-            return Panel(title, policy, agent.spec.action, frame, legend=look is not None)
-
-        camera = Camera(agent, keep, scale if drawn else 1, look, panel if overlay else None)
+        camera = Camera(agent, keep, scale if drawn else 1, look, make_panel)
         env.on_frame = camera.frame
         games = play_episodes(
             agent, played, seed=seed, greedy=greedy, env=env, max_steps=max_steps,
             watch=camera.watch if drawn else None,
         )  # fmt: skip
         directory.mkdir(parents=True, exist_ok=True)
-        films: list[Film] = []
         with threadpool_limits(1, user_api="blas"), _workshop(directory, best_of) as shop:
+            films: list[Film] = []
             for i, name in enumerate(names):
                 take = shop / (name if best_of is None else f"{i + 1}-{name}")
                 with VideoWriter(take, rate, scale=1 if drawn else scale) as video:
@@ -265,14 +171,17 @@ def _rate(real: float, fps: float | None, speed: float) -> tuple[float, Fraction
     return rate, Fraction(rate / there).limit_denominator(1000)
 
 
-def _workshop(directory: Path, best_of: int | None) -> AbstractContextManager[Path]:
+@contextmanager
+def _workshop(directory: Path, best_of: int | None) -> Iterator[Path]:
     """Where films are made: in place, or where those that are not kept leave nothing behind."""
     if best_of is None:
-        return nullcontext(directory)
-    return _temporary_directory(directory)
-
-
-@contextmanager
-def _temporary_directory(parent: Path) -> Iterator[Path]:
-    with TemporaryDirectory(prefix=".record-", dir=parent) as name:
+        yield directory
+        return
+    with TemporaryDirectory(prefix=".record-", dir=directory) as name:
         yield Path(name)
+
+
+def _panel_maker(agent: Agent, policy: str, legend: bool) -> Callable[[tuple[int, int]], Panel]:
+    name = agent.spec.id.rpartition("/")[2].rpartition(":")[2]
+    title = name.rpartition("-v")[0] or name
+    return lambda frame: Panel(title, policy, agent.spec.action, frame, legend)

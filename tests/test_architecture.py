@@ -25,7 +25,7 @@ LAYERS = [
      "checkpoint", "trackers"],
     ["envs.make", "agent", "rollout", "weights", "policy_view", "plots", "policies"],
     ["learner", "evaluation", "bookkeeping", "saliency", "overlay", "inspection"],
-    ["device", "recording"],
+    ["device", "camera", "recording"],
     ["engine"],
     ["report", "sweep"],
     ["commands.options"],
@@ -123,7 +123,7 @@ def test_what_acts_or_only_reads_never_imports_torch() -> None:
         "errors", "config", "schedules", "report", "checkpoint", "run", "agent", "rollout",
         "segment", "normalizers", "policies.acting", "policies.layout", "evaluation", "recording",
         "inspection", "statistics", "weights", "overlay", "policy_view",
-        "canvas", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
+        "canvas", "camera", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
         "envs.spec", "rng",
     ):  # fmt: skip
         assert module not in users, module

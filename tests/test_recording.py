@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from a2c_cli import TrainConfig, evaluate, load_agent, train
+from a2c_cli.camera import Camera
 from a2c_cli.errors import A2CError, ConfigError, EnvError
 from a2c_cli.evaluation import make_agent_env, play_episodes
 from a2c_cli.overlay import Moment, Panel
 from a2c_cli.policies.acting import entropy
 from a2c_cli.policy_view import describe
-from a2c_cli.recording import Camera, record
+from a2c_cli.recording import record
 
 
 def pictures_of(path: Path | str) -> NDArray[np.uint8]:

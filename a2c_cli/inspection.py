@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from a2c_cli.policies.layout import Layout, make_layout
 from a2c_cli.run import write_atomic
 
 
-def inspect(path: Path, *, weights: bool = False, filters: Path | None = None) -> dict[str, Any]:
+def inspect(
+    path: Path,
+    *,
+    weights: bool = False,
+    filters: Path | None = None,
+    play: int = 0,
+    env_id: str | None = None,
+) -> dict[str, Any]:
     """The keys of `a2c inspect --json`.
 
     Neither torch nor NumPy is needed unless weights or filters are asked for.
@@ -27,10 +35,14 @@ def inspect(path: Path, *, weights: bool = False, filters: Path | None = None) -
         path: the checkpoint file.
         weights: also tell what the weights say, see `weights.describe_weights`.
         filters: a .png file to draw the first layer in.
+        play: also count, as `silent`, the units that stay at 0 for so many steps of the
+            environment, sampled policy and seed 0; 0 for no game.
+        env_id: of that environment, as in `evaluation.make_agent_env`.
 
     Raises:
         CheckpointError: missing, damaged or foreign.
-        ConfigError: the filters cannot be drawn.
+        ConfigError: the filters cannot be drawn, or there are no ReLU convolutions to watch.
+        EnvError: the environment cannot be made or breaks.
     """
     if filters is not None and filters.suffix.lower() != ".png":
         raise ConfigError(f"--filters {filters} must end in .png")
@@ -54,6 +66,10 @@ def inspect(path: Path, *, weights: bool = False, filters: Path | None = None) -
     network = _network(layout, own)
     if weights or filters is not None:
         _look_at_weights(path, layout, network if weights else [], filters)
+    if play:
+        silent = _silent_units(path, play, env_id)
+        for layer in network:
+            layer["silent"] = silent.get(layer["name"])
     return {
         "checkpoint": str(path),
         "format_version": FORMAT_VERSION,
@@ -139,3 +155,28 @@ def _look_at_weights(
             raise RunDirError(
                 f"cannot write {filters}: {error.strerror}", "choose another --filters"
             ) from None
+
+
+def _silent_units(path: Path, steps: int, env_id: str | None) -> dict[str, int]:
+    """How many units of each layer gave 0 on every observation of so many steps."""
+    import numpy as np
+
+    from a2c_cli.evaluation import load_agent, make_agent_env
+    from a2c_cli.rollout import play
+
+    agent = load_agent(path)
+    if agent.layout.activation != "relu" or not agent.layout.convs:
+        raise ConfigError(
+            "--play watches networks with convolutions and ReLU units", "leave --play out"
+        )
+    memories = agent.network.memories  # of the last observation; rewritten by each act()
+    woken = [np.zeros(memory.shape[-1], bool) for memory in memories]
+    env = make_agent_env(agent, 0, env_id)
+    try:
+        for _ in islice(play(env, agent.act), steps):
+            for awake, memory in zip(woken, memories, strict=True):
+                awake |= (memory > 0.0).reshape(-1, len(awake)).any(axis=0)
+    finally:
+        env.close()
+    names = list(agent.layout.operations())
+    return {name: int((~awake).sum()) for name, awake in zip(names, woken, strict=False)}

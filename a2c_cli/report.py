@@ -267,19 +267,22 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
     ]
     total = ("total", "", f"{result['parameters']:,}", "100.0 %", _short(result["flops"]))
     _print_columns(("layer", "shape", "params", "share", "FLOPs/step"), [*network, total])
-    weights = [
-        (
-            layer["name"],
-            _number(layer["norm"]),
-            _number(layer["largest"]),
-            _number(layer["cannot_fire"], "d"),
-            f"{layer['not_finite']:,}",
+    columns = {
+        "norm": ("norm", ",.2f"),
+        "max |w|": ("largest", ",.2f"),
+        "cannot fire": ("cannot_fire", ",d"),
+        "silent": ("silent", ",d"),
+        "NaN/inf": ("not_finite", ",d"),
+    }
+    shown = {name: c for name, c in columns.items() if any(c[0] in n for n in result["network"])}
+    if shown:
+        _print_columns(
+            ("layer", *shown),
+            [
+                (layer["name"], *(_number(layer.get(key), form) for key, form in shown.values()))
+                for layer in result["network"]
+            ],
         )
-        for layer in result["network"]
-        if "norm" in layer
-    ]
-    if weights:
-        _print_columns(("layer", "norm", "max |w|", "cannot fire", "NaN/inf"), weights)
     if result["filters"] is not None:
         _print_rows([("filters", result["filters"])])
     Console().print()

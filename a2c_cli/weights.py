@@ -22,7 +22,7 @@ _NEGATIVE, _ZERO, _POSITIVE = (38, 92, 180), (245, 245, 245), (192, 44, 40)
 
 
 def describe_weights(layout: Layout, weights: Weights) -> dict[str, dict[str, Any]]:
-    """Of each layer that has a weight matrix, from the weights alone.
+    """Of each layer, and of ln σ of a Gaussian policy, from the weights alone.
 
     Args:
         layout: the network.
@@ -35,10 +35,11 @@ def describe_weights(layout: Layout, weights: Weights) -> dict[str, dict[str, An
     """
     silent = units_that_cannot_fire(layout, weights)
     layers = {}
-    for name in layout.operations():
-        weight, bias = (weights[f"{name}.{kind}"] for kind in ("weight", "bias"))
+    for name in [*layout.operations(), *(["log_std"] if layout.continuous else [])]:
+        own = [weights[key] for key in (f"{name}.weight", f"{name}.bias", name) if key in weights]
+        weight = own[0]
         norm = float(np.sqrt(np.square(weight, dtype=np.float64).sum()))
-        bad = sum(int(np.count_nonzero(~np.isfinite(a))) for a in (weight, bias))
+        bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in own)
         layers[name] = {
             "norm": norm if math.isfinite(norm) else None,
             "largest": float(np.abs(weight).max()) if math.isfinite(norm) else None,

@@ -17,6 +17,7 @@ from conftest import run_python
 from PIL import Image
 from specs import REAL, make_pair, pixel_spec, random_obs, settings_for, vector_spec
 
+from a2c_cli import TrainConfig, train
 from a2c_cli.checkpoint import Header, encode, read_checkpoint
 from a2c_cli.envs.spec import WRAPPERS
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError
@@ -98,9 +99,9 @@ def test_one_row_a_layer_in_the_order_of_the_computation(breakout_run: Path) -> 
 
 def test_a_gaussians_deviations_are_a_row_of_their_own(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, vector_spec(action=REAL))
-    rows = {layer["name"]: layer for layer in inspect(path)["network"]}
+    rows = {layer["name"]: layer for layer in inspect(path, weights=True)["network"]}
     assert (rows["log_std"]["shape"], rows["log_std"]["parameters"]) == ([2], 2)
-    assert rows["log_std"]["flops"] == 0
+    assert (rows["log_std"]["flops"], rows["log_std"]["not_finite"]) == (0, 0)
 
 
 def test_the_header_is_read_without_numpy_or_torch(breakout_run: Path) -> None:
@@ -212,6 +213,28 @@ def test_of_tanh_units_nothing_is_claimed() -> None:
     agent, _ = make_pair(spec, activation="tanh")
     layout = make_layout(settings_for(spec, activation="tanh"), spec)
     assert all(d["cannot_fire"] is None for d in describe_weights(layout, agent.weights).values())
+
+
+def test_silent_units_are_those_that_a_game_does_not_wake(
+    cartpole_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train(TrainConfig(env="ALE/Breakout-v5", total_steps=5, network="compact"), run_dir=run)
+    header, tensors = read_checkpoint(run / "last.safetensors")
+    changed = {name: array.copy() for name, array in tensors.items()}
+    changed["network.torso.conv1.weight"][:2] = 0.0
+    changed["network.torso.conv1.bias"][:2] = (-1.0, 1.0)
+    changed["network.torso.hidden1.bias"][:7] = -1e6
+    path = tmp_path / "changed.safetensors"
+    path.write_bytes(encode(header, changed))
+    layers = {layer["name"]: layer["silent"] for layer in inspect(path, play=30)["network"]}
+    own = {n["name"]: n["silent"] for n in
+           inspect(run / "last.safetensors", play=30)["network"]}  # fmt: skip
+    assert layers["torso.conv1"] == own["torso.conv1"] + 1  # the second one always fires
+    assert layers["torso.hidden1"] >= 7
+    assert layers["actor"] is None
+    with pytest.raises(ConfigError, match="ReLU"):
+        inspect(cartpole_run / "last.safetensors", play=5)
 
 
 # --- the first layer

@@ -17,6 +17,7 @@ Check a checkpoint and show what is in it: network, settings, training so far.
   a2c inspect checkpoints/breakout.safetensors
   a2c inspect checkpoints/my-run --json
   a2c inspect checkpoints/my-run --weights --filters filters.png
+  a2c inspect checkpoints/my-run --play 500
 """
 
 
@@ -37,6 +38,13 @@ def inspect(
         typer.Option(metavar="FILE.png", show_default=False,
                      help="Draw the first layer's weights."),
     ] = None,
+    play: Annotated[
+        int,
+        typer.Option(min=0, metavar="STEPS", show_default=False,
+                     help="Also play so many steps, and count the units that stay silent"
+                     " on all of them."),
+    ] = 0,
+    env: options.TrustedEnv = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
@@ -47,4 +55,5 @@ def inspect(
 
     path = find_checkpoint(checkpoint)
     report.say(f"inspecting {path}", quiet)
-    report.inspection(look(path, weights=weights, filters=filters), json=json)
+    result = look(path, weights=weights, filters=filters, play=play, env_id=env)
+    report.inspection(result, json=json)

@@ -28,6 +28,7 @@ VALUE: Colour = (255, 84, 60)
 
 _DESIGN = 420  # the height, in pixels, that all sizes are given for: an Atari screen twice
 _LEAST = 320  # pixels; below it nobody could read the panel
+_HAZE = 0.1  # saliency below it is left out: it would veil the whole picture
 _LEVELS = 12  # of light; more cannot be told apart, and would double the size of a gif
 _WINDOW = 150  # decisions that the curve shows: 10 s of an Atari game
 
@@ -62,7 +63,8 @@ def tint(frame: Pixels, saliency: NDArray[np.float32]) -> Pixels:
     picture = frame.astype(np.float32)
     for part, colour in zip(saliency, (POLICY, VALUE), strict=True):
         whole = np.clip(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), 0, 1)
-        strength = 0.75 * np.round(_LEVELS * whole) / _LEVELS
+        strong = np.maximum(whole - _HAZE, 0) / (1 - _HAZE)
+        strength = 0.75 * np.round(_LEVELS * strong) / _LEVELS
         picture += strength[..., None] * (np.array(colour, np.float32) - picture)
     return (picture + 0.5).astype(np.uint8)
 

@@ -166,6 +166,12 @@ def test_record_draws_what_it_is_asked_for(cli: Cli, breakout_run: Path, tmp_pat
     assert str(tmp_path / "one.gif") in "".join(outcome.stdout.split())
 
 
+def test_a_machine_without_a_desktop_is_no_error(cartpole_run: Path, tmp_path: Path) -> None:
+    done = run_python("-m", "a2c_cli", "record", str(cartpole_run), "-o", str(tmp_path / "a.mp4"),
+                      "--max-steps", "2", "-q")  # fmt: skip
+    assert (done.code, done.stderr) == (0, "")
+
+
 def test_inspect_looks_at_the_weights_when_asked(
     cli: Cli, breakout_run: Path, tmp_path: Path
 ) -> None:

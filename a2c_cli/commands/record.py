@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -82,6 +83,8 @@ def record(
     from a2c_cli.run import find_checkpoint
 
     raise_stopped()
+    # Films need no window, and SDL would complain of a machine without a desktop as an "error".
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     path = find_checkpoint(checkpoint)
     report.say(f"recording {path}", quiet)
     result = film(

@@ -113,7 +113,7 @@ def _network(layout: Layout, infos: list[TensorInfo]) -> list[dict[str, Any]]:
     """
     sizes = {info.name.removeprefix("network."): info.shape for info in infos}
     shapes = layout.parameter_shapes()
-    if sizes != shapes:
+    if not shapes.items() <= sizes.items():
         raise CheckpointError(
             "the checkpoint's weights do not fit its network", "it may be damaged"
         )
@@ -122,11 +122,11 @@ def _network(layout: Layout, infos: list[TensorInfo]) -> list[dict[str, Any]]:
     for info in infos:
         layer = info.name.removeprefix("network.").removesuffix(".weight").removesuffix(".bias")
         parameters[layer] = parameters.get(layer, 0) + info.size
-    total = sum(parameters.values())
+    total = max(sum(parameters.values()), 1)
     return [
         {
             "name": name,
-            "shape": list(shapes.get(f"{name}.weight", shapes.get(name, ()))),
+            "shape": list(sizes.get(f"{name}.weight", sizes.get(name, ()))),
             "parameters": parameters[name],
             "share": parameters[name] / total,
             "flops": operations.get(name, 0),

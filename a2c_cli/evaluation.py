@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,23 +194,36 @@ def play_episodes(
         yield Episode(total, length)
 
 
-def _play_slot(task: tuple[str, int, int, bool, str | None, int | None]) -> list[Episode]:
+def _play_slot(
+    task: tuple[str, int, int, bool, str | None, int | None], on_episode: Callable[[], None]
+) -> list[Episode]:
     path, episodes, seed, greedy, env_id, max_steps = task
+    played = []
     with threadpool_limits(1, user_api="blas"):
         agent = load_agent(path)
         env = make_agent_env(agent, seed, env_id)
         try:
-            return list(
-                play_episodes(
-                    agent, episodes, seed=seed, env=env, greedy=greedy, max_steps=max_steps
-                )
-            )
+            for episode in play_episodes(
+                agent, episodes, seed=seed, env=env, greedy=greedy, max_steps=max_steps
+            ):
+                played.append(episode)
+                on_episode()
         finally:
             env.close()
+    return played
 
 
-def _die_with_parent() -> None:
-    """A worker whose parent was killed would wait for ever for the next task."""
+_finished: Any = None  # in a worker: the parent's semaphore, released once for every game
+
+
+def _play_slot_in_worker(task: tuple[Any, ...]) -> list[Episode]:
+    return _play_slot(task, _finished.release)
+
+
+def _start_worker(finished: Any) -> None:
+    """A worker whose parent was killed would wait for ever for the next task: it must end."""
+    global _finished
+    _finished = finished
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
@@ -222,13 +235,14 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes that is gone when this ends, however it ends."""
+def _workers(count: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
+    """A pool of processes that is gone when this ends, however it ends, and its semaphore."""
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, _die_with_parent)
+    finished = context.Semaphore(0)
+    pool = ProcessPoolExecutor(count, context, _start_worker, (finished,))
     try:
-        yield pool
+        yield pool, finished
     except BaseException:
         for worker in set(multiprocessing.active_children()) - others:
             worker.kill()
@@ -237,16 +251,24 @@ def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown()
 
 
-def _play_in_workers(tasks: list[tuple[Any, ...]], jobs: int) -> list[list[Episode]]:
-    with _workers(jobs) as pool:
+def _play_in_workers(
+    tasks: list[tuple[Any, ...]], jobs: int, on_episode: Callable[[], None]
+) -> list[list[Episode]]:
+    with _workers(jobs) as (pool, finished):
         # Ctrl-C reaches the whole process group; only the parent answers it. Workers inherit
         # the mask from their first moment on.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            slots = [pool.submit(_play_slot, task) for task in tasks]
+            slots = [pool.submit(_play_slot_in_worker, task) for task in tasks]
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
+            playing = True
+            while playing:
+                done, others = wait(slots, timeout=0.2, return_when=FIRST_EXCEPTION)
+                while finished.acquire(block=False):
+                    on_episode()
+                playing = bool(others) and not any(slot.exception() for slot in done)
             return [slot.result() for slot in slots]
         except BrokenProcessPool:
             raise EnvError("a process of the evaluation died", "try --jobs 1") from None
@@ -261,6 +283,7 @@ def evaluate(
     jobs: int = 1,
     env_id: str | None = None,
     max_steps: int | None = None,
+    on_episode: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Play whole games with a checkpoint's agent and sum up the raw scores.
 
@@ -277,6 +300,7 @@ def evaluate(
             that spawns processes does.
         env_id: see `make_agent_env`.
         max_steps: end an episode after so many agent steps (a policy may wait for ever).
+        on_episode: called for every game that is over, in this process.
 
     Returns:
         The keys of `a2c evaluate --json`.
@@ -305,9 +329,9 @@ def evaluate(
         for slot, count in enumerate(counts)
     ]
     if jobs == 1:
-        played = [_play_slot(task) for task in tasks]
+        played = [_play_slot(task, on_episode) for task in tasks]
     else:
-        played = _play_in_workers(tasks, min(jobs, slots))
+        played = _play_in_workers(tasks, min(jobs, slots), on_episode)
     finished = [episode for slot in played for episode in slot]
     returns = [episode.episode_return for episode in finished]
     reference = reference_scores(header.spec.id)

@@ -20,7 +20,7 @@ from a2c_cli.errors import A2CError
 from a2c_cli.normalizers import ObsNormalizer, RewardScaler
 from a2c_cli.optimizers import make_optimizer
 from a2c_cli.policies.acting import choose
-from a2c_cli.policies.gradient import remembered_features
+from a2c_cli.policies.gradient import TorsoGradient
 from a2c_cli.policies.heads import log_prob_and_entropy
 from a2c_cli.policies.layout import make_layout
 from a2c_cli.policies.network import ActorCritic
@@ -88,9 +88,11 @@ class Learner:
         # Rows of one update's observations, the closing one of each segment included. Where they
         # are few, acting remembers its activations for the update's gradient.
         rows = c.segments_per_update * (c.n_steps + 1)
-        self._remembers = bool(
-            layout.convs and c.n_steps and rows <= _MOST_ROWS and self._device.type == "cpu"
-        )
+        self._torso_gradient: TorsoGradient | None = None
+        if layout.convs and c.n_steps and rows <= _MOST_ROWS and self._device.type == "cpu":
+            torso = list(self.network.torso.parameters())
+            self._torso_gradient = TorsoGradient(layout, torso, rows, precision)
+        self._remembers = self._torso_gradient is not None
         self._rows_used = 0
         self.agent = Agent(
             spec,
@@ -114,12 +116,15 @@ class Learner:
         torso = list(net.torso.parameters())
         if net.critic_torso is not None:
             actor, critic, torso = actor + torso, critic + list(net.critic_torso.parameters()), []
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": torso, "lr": c.learning_rate},
             {"params": actor, "lr": c.actor_learning_rate},
             {"params": critic, "lr": c.critic_learning_rate},
         ]
-        return [group for group in groups if group["params"]]
+        groups = [group for group in groups if group["params"]]
+        if len({group["lr"] for group in groups}) == 1:  # one step of the optimizer for all
+            return [{**groups[0], "params": [p for group in groups for p in group["params"]]}]
+        return groups
 
     # --- acting
 
@@ -201,7 +206,14 @@ class Learner:
         obs = segments[0].observations
         if len(segments) > 1:
             obs = np.concatenate([s.observations for s in segments])
-        outputs, values = self._evaluate(torch.from_numpy(obs).to(self._device))
+        pixels = torch.from_numpy(obs)
+        gradient = self._torso_gradient
+        if gradient is None:
+            outputs, values = net(pixels.to(self._device), self._precision)
+        else:
+            memories = [torch.from_numpy(m[: len(obs)]) for m in self.agent.network.memories]
+            features = memories[-1].flatten(1).requires_grad_()
+            outputs, values = net.actor(features), net.critic(features).squeeze(-1)
         log_probs, entropies, returns, predicted = [], [], [], []
         row = 0
         for s in segments:
@@ -228,8 +240,11 @@ class Learner:
         loss = policy_loss + c.value_coef * value_loss
         loss = loss + losses.entropy_loss(entropy, entropy_coef, reduction)
 
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=gradient is None)
         loss.backward()  # type: ignore[no-untyped-call]
+        if gradient is not None:
+            assert features.grad is not None
+            gradient.write(pixels, memories, features.grad)
         grad_norm = float(nn.utils.clip_grad_norm_(net.parameters(), c.max_grad_norm or math.inf))
         loss_value = float(loss.detach())
         if not math.isfinite(grad_norm) or not math.isfinite(loss_value):
@@ -252,17 +267,6 @@ class Learner:
             learning_rate=self._base_rates[0] * rate,
             entropy_coef=entropy_coef,
         )
-
-    def _evaluate(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Actor outputs and values of an update's observations, with gradient."""
-        net, layout = self.network, self.agent.layout
-        if not self._remembers:
-            outputs, values = net(obs, self._precision)
-            return outputs, values
-        memories = [torch.from_numpy(m[: len(obs)]) for m in self.agent.network.memories]
-        parameters = list(net.torso.parameters())
-        features = remembered_features(layout, obs, memories, parameters, self._precision)
-        return net.actor(features), net.critic(features).squeeze(-1)
 
     def _scale_advantages(self, advantages: Tensor) -> Tensor:
         mode = self._config.normalize_advantages

@@ -11,7 +11,7 @@ import json as json_module
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from rich.text import Text
 from a2c_cli.errors import safe_text
 
 if TYPE_CHECKING:
+    from a2c_cli.comparison import Panel
     from a2c_cli.engine import Progress, TrainResult
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -35,6 +36,26 @@ def say(text: str, quiet: bool = False) -> None:
     if not quiet:
         with contextlib.suppress(OSError):  # whoever listened may have gone away
             print(safe_text(text), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """A bar with the time left, on a terminal only; gives the function that advances it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    talk = _talk()
+    with Bar(
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn(what),
+        TimeRemainingColumn(compact=True),
+        console=talk,
+        disable=quiet or not talk.is_terminal,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
 
 
 def sparkline(values: Sequence[float], width: int = 30) -> str:
@@ -313,6 +334,53 @@ def _short(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.3g} {letter}"
     return f"{count:,}"
+
+
+def curves(panels: Sequence[Panel], output: Path | None, *, json: bool) -> None:
+    """Where the curves end; without a file, the curves themselves."""
+    from a2c_cli.comparison import summarize_group
+    from a2c_cli.text_plot import draw_text, mark
+
+    if json:
+        file = None if output is None else str(output)
+        groups = [summarize_group(group) for panel in panels for group in panel.groups]
+        _print_json({"file": file, "groups": groups})
+        return
+    if output is not None:
+        return
+    console = Console(highlight=False)
+    unicode = console.encoding.startswith("utf")
+    for panel in panels:
+        # Without colours, dots would not tell the groups apart.
+        dots = unicode and (console.color_system is not None or len(panel.groups) == 1)
+        console.print(Text(safe_text(panel.env_id), style="bold"), soft_wrap=True)
+        for group in panel.groups:
+            if group.label:
+                console.print(mark(group.number, dots).append(f" {safe_text(group.label)}"))
+        console.print(draw_text(panel, min(console.width, 100), dots=dots), end="", soft_wrap=True)
+        table = Table(box=None, pad_edge=False)
+        for title in ("", "seeds", "steps", "return", "95 % interval"):
+            table.add_column(title, justify="right")
+        for group in panel.groups:
+            summary = summarize_group(group)
+            low, high = summary["ci95"] or (None, None)
+            table.add_row(
+                mark(group.number, dots),
+                str(len(group.runs)),
+                f"{summary['env_steps']:,}",
+                _number(summary["mean_return_100"]),
+                "-" if low is None else f"{_number(low)} to {_number(high)}",
+            )
+        console.print(table)
+        metrics = Table(box=None, show_header=False, pad_edge=False)
+        for metric in panel.series:
+            for group in panel.groups:
+                if metric in group.series:
+                    values = [float(v) for v in group.series[metric].center]
+                    bars = sparkline(values, 20) if unicode else "..."
+                    ends = (f"{values[0]:.3g}", bars, f"{values[-1]:.3g}")
+                    metrics.add_row(mark(group.number, dots), metric.split("/")[-1], *ends)
+        console.print(metrics)
 
 
 def _print_rows(rows: Sequence[tuple[str, str]]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.errors import CheckpointError, RunDirError
+from a2c_cli.errors import A2CError, CheckpointError, RunDirError
 
 CHECKPOINTS = Path("checkpoints")
 LAST, BEST, METRICS, CONFIG, LOCK = (
@@ -190,6 +190,21 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file that the user has asked for, whole; its directory is made if need be.
+
+    Raises:
+        A2CError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    except OSError as error:
+        raise A2CError(
+            f"cannot write {path}: {error.strerror or error}", "choose another --output"
+        ) from None
 
 
 def new_run_path(env_id: str, seed: int, parent: Path = CHECKPOINTS) -> Path:

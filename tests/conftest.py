@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import tiny_envs  # noqa: F401  (registers tiny/*)
 import torch
+from browser import chromium, open_page  # noqa: F401  (fixtures)
 from hypothesis import settings
 
 from a2c_cli import TrainConfig, train

@@ -17,14 +17,16 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower may not import higher. Files of one layer may import each other.
 LAYERS = [
     ["errors", "schedules", "returns", "losses", "signals", "rng", "statistics", "scores",
-     "canvas"],
+     "canvas", "guards"],
     ["config", "envs", "envs.spec", "normalizers", "optimizers", "video"],
     ["defaults", "policies.layout", "policies.heads", "policies.convolution", "run", "segment",
      "envs.frames"],
     ["policies.acting", "policies.network", "policies.gradient", "envs.atari", "envs.gym_env",
      "checkpoint", "trackers"],
-    ["envs.make", "agent", "rollout", "weights", "policy_view", "plots", "policies"],
+    ["envs.make", "agent", "rollout", "weights", "policy_view", "curves", "policies"],
     ["learner", "evaluation", "bookkeeping", "saliency", "overlay", "inspection"],
+    ["comparison", "markup"],
+    ["panels", "plots", "exhibits", "page", "text_plot"],
     ["device", "camera", "recording"],
     ["engine"],
     ["report", "sweep"],
@@ -116,6 +118,10 @@ def test_gymnasium_and_the_emulator_are_known_to_the_environments_alone() -> Non
     assert {u for u in users if not (u + ".").startswith("envs.")} == set()
 
 
+def test_matplotlib_is_known_to_the_drawing_alone() -> None:
+    assert users_of("matplotlib") == {"panels", "plots"}
+
+
 def test_what_acts_or_only_reads_never_imports_torch() -> None:
     users = users_of("torch")
     assert "learner" in users
@@ -124,13 +130,13 @@ def test_what_acts_or_only_reads_never_imports_torch() -> None:
         "segment", "normalizers", "policies.acting", "policies.layout", "evaluation", "recording",
         "inspection", "statistics", "weights", "overlay", "policy_view",
         "canvas", "camera", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
-        "envs.spec", "rng",
+        "envs.spec", "rng", "curves", "comparison", "plots", "page",
     ):  # fmt: skip
         assert module not in users, module
 
 
 def test_commands_are_thin() -> None:
-    heavy = ("torch", "gymnasium", "numpy", "safetensors", "ale_py", "cv2")
+    heavy = ("torch", "gymnasium", "numpy", "safetensors", "ale_py", "cv2", "matplotlib")
     for path in FILES:
         if not module_name(path).startswith(("commands", "app")):
             continue

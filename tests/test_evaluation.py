@@ -63,7 +63,12 @@ def test_the_seed_alone_decides(cartpole_run: Path) -> None:
 
 def test_the_number_of_processes_does_not_change_the_result(cartpole_run: Path) -> None:
     path = cartpole_run / "last.safetensors"
-    assert evaluate(path, 23, seed=9, jobs=2) == evaluate(path, 23, seed=9, jobs=1)
+    games: list[int] = []
+    alone = evaluate(path, 23, seed=9, jobs=1, on_episode=lambda: games.append(1))
+    assert len(games) == 23
+    together = evaluate(path, 23, seed=9, jobs=2, on_episode=lambda: games.append(2))
+    assert together == alone
+    assert games.count(2) == 23
 
 
 @pytest.mark.parametrize("episodes", [1, 9, 10, 11, 25])

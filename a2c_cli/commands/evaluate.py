@@ -48,13 +48,15 @@ def evaluate(
     raise_stopped()
     path = find_checkpoint(checkpoint)
     report.say(f"evaluating {path}", quiet)
-    result = play_and_sum_up(
-        path,
-        episodes,
-        greedy=greedy,
-        seed=seed,
-        jobs=jobs or available_cores(),
-        env_id=env,
-        max_steps=max_steps,
-    )
+    with report.progress("games", episodes, quiet) as advance:
+        result = play_and_sum_up(
+            path,
+            episodes,
+            greedy=greedy,
+            seed=seed,
+            jobs=jobs or available_cores(),
+            env_id=env,
+            max_steps=max_steps,
+            on_episode=advance,
+        )
     report.evaluation(result, json=json)

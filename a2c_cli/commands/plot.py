@@ -1,0 +1,95 @@
+"""a2c plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from a2c_cli.commands import options
+from a2c_cli.errors import A2CError, ConfigError
+
+EXAMPLES = """
+Draw learning curves: in the terminal, as a picture, or on a page of their own.
+
+Runs that differ in their seed alone become one curve, with a 95 % band.
+Others are compared; environments stand beside each other.
+
+[bold]Examples[/bold]
+  a2c plot
+  a2c plot checkpoints/my-run --output curve.png
+  a2c plot checkpoints/sweep --output sweep.pdf
+  a2c evaluate checkpoints/my-run --json > scores.json
+  a2c plot checkpoints/my-run --evaluation scores.json --output run.html
+"""
+
+PAGE = ".html"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("plot", help=EXAMPLES)(plot)
+
+
+def plot(
+    runs: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Argument(show_default=False,
+                       help="Run directories, or directories with runs at any depth below."
+                       " Left out: the newest run under ./checkpoints."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", show_default=False,
+                     help="A .png, .svg or .pdf picture, or an .html page with curves, settings,"
+                     " network and the runs' videos. [dim](the terminal)[/dim]"),
+    ] = None,
+    evaluation: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(show_default=False,
+                     help="What `a2c evaluate --json` printed, for the .html page (repeatable)."),
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Check the request, read the runs, draw, report."""
+    from a2c_cli import report
+    from a2c_cli.comparison import compare
+    from a2c_cli.curves import find_runs, read_runs
+    from a2c_cli.run import write_output
+
+    suffix = "" if output is None else output.suffix.lower()
+    if evaluation and suffix != PAGE:
+        raise ConfigError("--evaluation is for an .html page", "add --output FILE.html")
+    if output is not None:
+        try:
+            from a2c_cli import exhibits, page, plots
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "matplotlib":
+                raise
+            raise A2CError(
+                "a picture needs matplotlib", "install it: pip install matplotlib"
+            ) from None
+        pictures = [f".{name}" for name in plots.SUFFIXES]
+        if suffix not in (*pictures, PAGE):
+            raise ConfigError(
+                f"--output {output} is of no kind that can be drawn",
+                f"end it in {', '.join(pictures)} or {PAGE}",
+            )
+        evaluations = [exhibits.read_evaluation(path) for path in evaluation or ()]
+    paths = find_runs(runs or [])
+    if not runs:
+        report.say(f"plotting {paths[0]}", quiet)
+    found, left_out = read_runs(paths)
+    panels, doubles = compare(found)
+    for note in (*left_out, *doubles):
+        report.say(f"note: {note}", quiet)
+    if output is not None:
+        if suffix == PAGE:
+            data = page.make_page(panels, evaluations).encode()
+        else:
+            data = plots.draw(panels, suffix.removeprefix("."))
+        write_output(output, data)
+        report.say(f"wrote {output}", quiet)
+    report.curves(panels, output, json=json)

@@ -1,0 +1,122 @@
+"""What quietly kills a run, told while it still can be helped.
+
+Each guard looks at one line of metrics and at what came before. It speaks once, with the cause and
+what to try, and only about runs that are not doing well: a policy that has solved its task may be
+as certain as it likes.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+FIRST = 20  # episodes at the start, whose policy is still nearly uniform
+_FAIR_SHARE = 0.25  # of the budget, after which something should have been learned
+_COLLAPSED = 0.01  # of the greatest entropy
+_ONE_ACTION = 0.98  # of all steps
+_EXPLODED = 100.0  # times the usual value loss
+_FALLEN = 1 / 3  # of what had been gained
+_HISTORY = 50  # lines
+
+
+@dataclass
+class Guards:
+    """Watches one run; its state is part of the checkpoint.
+
+    Args:
+        max_entropy: nats; None for continuous actions, whose entropy has no maximum.
+    """
+
+    max_entropy: float | None
+    first_returns: list[float] = field(default_factory=list)
+    value_losses: list[float] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def add_episode(self, episode_return: float) -> None:
+        """The return of an episode that has just ended."""
+        if len(self.first_returns) < FIRST:
+            self.first_returns.append(episode_return)
+
+    def look(
+        self, line: Mapping[str, Any], returns: list[float], best: float | None, spent: float
+    ) -> list[str]:
+        """What should be said about a line of metrics, each thing once in a run.
+
+        Args:
+            line: of metrics.jsonl, by the names there.
+            returns: of the last episodes, up to 100.
+            best: mean return over 100 episodes so far.
+            spent: share of the budget.
+        """
+        warnings = self._fall(returns, best)
+        if not self._better(returns):
+            warnings |= self._certainty(line)
+            if spent >= _FAIR_SHARE and len(self.first_returns) == FIRST:
+                now, then = statistics.fmean(returns), statistics.fmean(self.first_returns)
+                warnings["random"] = (
+                    f"after {spent:.0%} of the budget the mean return is {now:.4g}, no better than"
+                    f" the untrained policy's {then:.4g}; try a longer --n-steps, another"
+                    " --learning-rate, or more --total-steps where rewards are rare"
+                )
+            warnings |= self._critic(line)
+        self._remember(line)
+        new = {name: text for name, text in warnings.items() if name not in self.said}
+        self.said += new
+        return list(new.values())
+
+    def _better(self, returns: list[float]) -> bool:
+        """Whether the last episodes are clearly better than the first: two standard errors."""
+        first = self.first_returns
+        if len(first) < FIRST or len(returns) < FIRST:
+            return False
+        noise = statistics.variance(first) / len(first) + statistics.variance(returns) / len(
+            returns
+        )
+        return statistics.fmean(returns) - statistics.fmean(first) > 2.0 * math.sqrt(noise)
+
+    def _fall(self, returns: list[float], best: float | None) -> dict[str, str]:
+        if best is None or len(self.first_returns) < FIRST or not returns:
+            return {}
+        start, mean = statistics.fmean(self.first_returns), statistics.fmean(returns)
+        noise = 2.0 * math.sqrt(statistics.variance(self.first_returns) / FIRST)
+        if best - start <= 3.0 * noise or mean - start >= _FALLEN * (best - start):
+            return {}
+        return {
+            "fall": f"the mean return has fallen from {best:.4g} to {mean:.4g}: one step was too"
+            " large; try a smaller --learning-rate or a larger --optimizer-eps (the best agent is"
+            " kept)"
+        }
+
+    def _certainty(self, line: Mapping[str, Any]) -> dict[str, str]:
+        entropy, top = line.get("train/entropy"), line.get("train/top_action_share")
+        cure = "try a larger --entropy-coef, a smaller --learning-rate, or --optimizer rmsprop"
+        if top is not None and top > _ONE_ACTION:
+            return {
+                "action": f"one action is taken {top:.1%} of the time: the policy no longer"
+                f" explores, and its gradient vanishes; {cure}"
+            }
+        if self.max_entropy and entropy is not None and entropy < _COLLAPSED * self.max_entropy:
+            return {
+                "entropy": f"the policy's entropy has collapsed to {entropy:.2g} of"
+                f" {self.max_entropy:.2f} nats: it no longer explores; {cure}"
+            }
+        return {}
+
+    def _critic(self, line: Mapping[str, Any]) -> dict[str, str]:
+        loss = line.get("train/value_loss")
+        if loss is None or len(self.value_losses) < 3:
+            return {}
+        usual = statistics.median(self.value_losses)
+        if loss <= _EXPLODED * usual or usual <= 0.0:
+            return {}
+        return {
+            "critic": f"the value error explodes: a loss of {loss:.3g}, usually {usual:.3g}; try a"
+            " smaller --critic-learning-rate, a --gamma below 1 or a --reward-transform"
+        }
+
+    def _remember(self, line: Mapping[str, Any]) -> None:
+        if line.get("train/value_loss") is not None:
+            self.value_losses = [*self.value_losses, line["train/value_loss"]][-_HISTORY:]

@@ -1,0 +1,73 @@
+"""Guards: each speaks when its trouble is there, once, and is silent on a run that does well."""
+
+from __future__ import annotations
+
+import math
+
+from a2c_cli.guards import FIRST, Guards
+
+POOR = [1.0, 2.0] * 50
+START = [1.0, 2.0] * (FIRST // 2)
+FINE = {"train/entropy": 0.8, "train/top_action_share": 0.5, "train/value_loss": 0.1}
+
+
+def watch(line: dict[str, float], returns: list[float], spent: float = 0.1) -> list[str]:
+    guards = Guards(math.log(4))
+    for episode_return in START:
+        guards.add_episode(episode_return)
+    for _ in range(5):
+        assert guards.look(FINE, POOR, None, 0.05) == []
+    best = max(1.6, sum(returns) / len(returns))
+    said = guards.look({**FINE, **line}, returns, best, spent)
+    assert guards.look({**FINE, **line}, returns, best, spent) == []  # once is enough
+    return said
+
+
+def test_collapsed_entropy() -> None:
+    (text,) = watch({"train/entropy": 0.001}, POOR)
+    assert "entropy has collapsed to 0.001 of 1.39 nats" in text
+    assert "--entropy-coef" in text
+    assert watch({"train/entropy": 0.001}, [9.0, 11.0] * 50) == []  # it has solved its task
+    assert watch({"train/entropy": 0.05}, POOR) == []
+
+
+def test_one_action() -> None:
+    (text,) = watch({"train/top_action_share": 0.995}, POOR)
+    assert "99.5% of the time" in text
+    assert watch({"train/top_action_share": 0.995}, [9.0, 11.0] * 50) == []  # Freeway: always up
+
+
+def test_no_better_than_random() -> None:
+    assert watch({}, POOR, spent=0.24) == []
+    (text,) = watch({}, POOR, spent=0.26)
+    assert "the mean return is 1.5, no better than the untrained policy's 1.5" in text
+    assert watch({}, [2.0, 3.0] * 50, spent=0.26) == []
+
+
+def test_too_few_episodes_tell_nothing() -> None:
+    guards = Guards(math.log(4))
+    for _ in range(FIRST - 1):
+        guards.add_episode(0.0)
+    assert guards.look(FINE, [0.0] * (FIRST - 1), 0.0, 0.9) == []
+
+
+def test_value_error() -> None:
+    (text,) = watch({"train/value_loss": 11.0}, POOR)
+    assert "a loss of 11, usually 0.1" in text
+    assert watch({"train/value_loss": 9.0}, POOR) == []
+    assert watch({"train/value_loss": 11.0}, [9.0, 11.0] * 50) == []
+
+
+def test_a_gaussian_has_no_greatest_entropy() -> None:
+    guards = Guards(None)
+    assert guards.look({"train/entropy": -7.0}, [], None, 0.1) == []
+
+
+def test_a_fall() -> None:
+    guards = Guards(math.log(4))
+    for episode_return in START:
+        guards.add_episode(episode_return)
+    assert guards.look(FINE, [40.0, 42.0] * 50, 41.0, 0.4) == []
+    assert guards.look(FINE, [14.0, 16.0] * 50, 41.0, 0.5) == []
+    (text,) = guards.look(FINE, [13.0, 15.0] * 50, 41.0, 0.5)
+    assert "has fallen from 41 to 14" in text

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from a2c_cli.agent import Agent, Decision
 from a2c_cli.envs.spec import Obs
+from a2c_cli.errors import CheckpointError
 from a2c_cli.evaluation import Episode
 from a2c_cli.overlay import Moment, Panel, Pixels, enlarge, tint
 from a2c_cli.policies.acting import entropy
@@ -68,7 +69,15 @@ class Camera:
         self._count += 1
 
     def watch(self, obs: Obs, decision: Decision, so_far: Episode) -> None:
-        """The agent has decided."""
+        """The agent has decided.
+
+        Raises:
+            CheckpointError: large weights gave numbers that cannot be shown, or acted on.
+        """
+        if not (math.isfinite(decision.value) and np.isfinite(decision.outputs).all()):
+            raise CheckpointError(
+                "the checkpoint's network gives numbers that are not finite", "use an earlier one"
+            )
         if self._look is not None:
             self._saliency = self._look(obs, decision.action)
         if self._panel is not None:

@@ -143,12 +143,12 @@ class Panel:
         """The panel again, without moving the curve on."""
         canvas = Canvas(self._blank.image.copy(), self._blank.unit)
         px, left, right = canvas.px, self._left, self._right
-        score = f"{moment.score:,.0f}" if moment.score.is_integer() else f"{moment.score:,.1f}"
+        score = _figure(moment.score, 0 if moment.score.is_integer() else 1)
         canvas.text(left, px(60), score, 32, BRIGHT, room=px(190))
         canvas.text(right, px(64), f"{moment.steps:,}", 22, BRIGHT, right=True)
         low, high = self._range
-        canvas.text(left + px(46), px(104), f"{low:,.2f} to {high:,.2f}", 11, DIM)
-        canvas.text(right, px(102), f"{moment.value:,.2f}", 14, CURVE, right=True)
+        canvas.text(left + px(46), px(104), f"{_figure(low)} to {_figure(high)}", 11, DIM)
+        canvas.text(right, px(102), _figure(moment.value), 14, CURVE, right=True)
         most = self._action.max_entropy
         of = f" of {most:.2f}" if most is not None else ""
         canvas.text(right, px(194), f"{moment.entropy:.2f}{of} nats", 14, BRIGHT, right=True)
@@ -183,3 +183,8 @@ class Panel:
         fixed = np.round(16 * np.array(points)).astype(np.int32)
         cv2.polylines(picture, [fixed], False, CURVE, max(1, px(1.6)), cv2.LINE_AA, 4)
         cv2.circle(picture, fixed[-1].tolist(), px(48), CURVE, -1, cv2.LINE_AA, 4)
+
+
+def _figure(number: float, digits: int = 2) -> str:
+    """A number that fits its place, however large."""
+    return f"{number:,.{digits}f}" if abs(number) < 1e7 else f"{number:.3g}"

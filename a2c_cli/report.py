@@ -271,7 +271,7 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
              f" {len(result['recent_returns'])} episodes, best mean"
              f" {_number(result['best_mean_return'])}"),
             *_spark(result["recent_returns"]),
-            ("goes on", "a2c train --resume" if result["resumable"] else "no: weights only"),
+            ("resumable", "yes" if result["resumable"] else "no, it holds weights only"),
             ("versions", ", ".join(f"{k} {v}" for k, v in result["versions"].items())),
             ("sha256", result["sha256"]),
         ]

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from specs import DISCRETE, MULTI, REAL
 
-from a2c_cli.canvas import BOX
+from a2c_cli.canvas import BACKGROUND, BOX
 from a2c_cli.envs.spec import ActionSpec
 from a2c_cli.overlay import CURVE, POLICY, VALUE, Moment, Panel, enlarge, tint
 from a2c_cli.policies.acting import entropy
@@ -136,6 +136,17 @@ def test_of_more_actions_than_fit_the_most_probable_are_shown() -> None:
     (length,) = bars_of(picture, TAKEN)
     assert length > 40
     assert where(picture, TAKEN)[:, 0].max() < 420
+
+
+def test_large_numbers_stay_in_their_place() -> None:
+    rows = chances(0.25, 0.25, 0.25, 0.25)
+    pictures = []
+    for value in (1.5, -3.4e38):
+        panel = Panel("Game", "sampled", DISCRETE, ATARI)
+        pictures.append(panel.draw(moment(rows, value, score=1e300)))
+    head = np.s_[102:121, :52]  # the word that stands before the value
+    np.testing.assert_array_equal(pictures[0][head], pictures[1][head])
+    assert (pictures[1][60:95, 206:230] == BACKGROUND).all()  # between score and step
 
 
 def test_rows_of_a_categorical_policy() -> None:

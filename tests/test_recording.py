@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from a2c_cli import TrainConfig, evaluate, load_agent, train
+from a2c_cli.agent import Decision
 from a2c_cli.camera import Camera
-from a2c_cli.errors import A2CError, ConfigError, EnvError
-from a2c_cli.evaluation import make_agent_env, play_episodes
+from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError
+from a2c_cli.evaluation import Episode, make_agent_env, play_episodes
 from a2c_cli.overlay import Moment, Panel
 from a2c_cli.policies.acting import entropy
 from a2c_cli.policy_view import describe
@@ -229,6 +230,17 @@ def test_saliency_needs_pixels_and_says_so_before_anything_is_written(
     with pytest.raises(ConfigError, match="pixels"):
         record(cartpole_run / "last.safetensors", 1, output=tmp_path / "new", saliency="gradient")
     assert not (tmp_path / "new").exists()
+
+
+def test_numbers_that_cannot_be_shown_are_a_clear_error(cartpole_run: Path) -> None:
+    agent = load_agent(cartpole_run / "last.safetensors")
+    camera = Camera(agent, Fraction(1), 1, None, None)
+    camera.start(lambda picture: None)
+    sound = np.zeros(2, np.float32)
+    camera.watch(None, Decision(0, sound, 1.0), Episode(0.0, 0))
+    for bad in (Decision(0, sound, np.inf), Decision(0, sound + np.float32(np.nan), 1.0)):
+        with pytest.raises(CheckpointError, match="not finite"):
+            camera.watch(None, bad, Episode(0.0, 0))
 
 
 # --- rates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,20 @@ from a2c_cli.normalizers import ObsNormalizer
 from a2c_cli.policies.acting import ActingNetwork, choose
 from a2c_cli.policies.layout import Layout
 from a2c_cli.rng import make_generator
+
+
+class Decision(NamedTuple):
+    """What an agent made of one observation.
+
+    Args:
+        action: in the policy's own form: int, (choices,) or (numbers,).
+        outputs: (outputs,) logits or means; the array is reused by the next decision.
+        value: V(s), in units of the rewards that the learner saw.
+    """
+
+    action: Any
+    outputs: NDArray[np.float32]
+    value: float
 
 
 class Agent:
@@ -52,9 +66,13 @@ class Agent:
         Raises:
             ValueError: the observation has another shape.
         """
-        outputs, _ = self.network.forward(self.prepare(obs))
+        return self.spec.action.to_env(self.decide(obs, greedy).action)
+
+    def decide(self, obs: Obs, greedy: bool = False) -> Decision:
+        """As `act`, with what the decision was made from."""
+        outputs, value = self.network.forward(self.prepare(obs))
         action = choose(self.spec.action, outputs, self.network.log_std, self.rng, greedy)
-        return self.spec.action.to_env(action)
+        return Decision(action, outputs, value)
 
     def value(self, obs: Obs) -> float:
         """V(s) of one observation, in units of the rewards that the learner saw."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
@@ -17,15 +18,15 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from a2c_cli.config import KINDS, TrainConfig, from_dict, to_dict
 from a2c_cli.defaults import resolve
 from a2c_cli.envs.spec import WRAPPERS, ActionSpec, EnvSpec
 from a2c_cli.errors import CheckpointError, ConfigError, safe_text
+
+if TYPE_CHECKING:  # headers are read without NumPy
+    from numpy.typing import NDArray
 
 FORMAT_VERSION = 1
 _MAX_HEADER = 4 * 2**20  # bytes; ours have a few tens of KB
@@ -34,10 +35,13 @@ _ACTION_DTYPES = {
     *("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64"),
 }
-_DTYPES = {"F64": 8, "F32": 4, "F16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1,
-           "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}  # fmt: skip
+# As safetensors and as NumPy call them; the number is the width in bytes.
+_DTYPES = {
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2"},
+    **{"I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1"},
+}
 
-Tensors = Mapping[str, NDArray[Any]]
+Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class TensorInfo:
 
 def encode(header: Header, tensors: Tensors) -> bytes:
     """The bytes of a checkpoint file."""
+    import numpy as np
     from safetensors.numpy import save
 
     spec = dataclasses.asdict(header.spec)
@@ -119,10 +124,19 @@ def encode(header: Header, tensors: Tensors) -> bytes:
 
 def _digest(document: str, tensors: Tensors) -> str:
     """SHA-256 of the JSON document and, by name, of every tensor's name, type, shape and bytes."""
+    return _digest_of(
+        document,
+        ((name, a.dtype.str, a.shape, a.tobytes()) for name, a in sorted(tensors.items())),
+    )
+
+
+def _digest_of(
+    document: str, tensors: Iterable[tuple[str, str, tuple[int, ...], bytes | memoryview]]
+) -> str:
     digest = hashlib.sha256(document.encode())
-    for name, array in sorted(tensors.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
+    for name, dtype, shape, data in tensors:
+        digest.update(f"{name} {dtype} {shape}".encode())
+        digest.update(data)
     return digest.hexdigest()
 
 
@@ -137,9 +151,7 @@ def read_header(path: Path) -> tuple[Header, list[TensorInfo]]:
 
 def _read_header(path: Path) -> tuple[Header, list[TensorInfo], dict[str, Any]]:
     try:
-        if path.exists() and not path.is_file():  # a pipe would block, a device never end
-            raise CheckpointError(f"{path} is not a file", "give a .safetensors file")
-        with path.open("rb") as file:
+        with _open(path) as file:
             size = os.fstat(file.fileno()).st_size
             table, length = _table(file, size, path)
     except OSError as error:
@@ -147,14 +159,53 @@ def _read_header(path: Path) -> tuple[Header, list[TensorInfo], dict[str, Any]]:
     return _parse(table, size - 8 - length, path)
 
 
-def read_checkpoint(path: Path) -> tuple[Header, dict[str, NDArray[Any]]]:
+def _open(path: Path) -> BinaryIO:
+    if path.exists() and not path.is_file():  # a pipe would block, a device never end
+        raise CheckpointError(f"{path} is not a file", "give a .safetensors file")
+    return path.open("rb")
+
+
+def read_verified_header(path: Path) -> tuple[Header, list[TensorInfo], str]:
+    """As `read_header`, of a file whose content is what was written; and the file's SHA-256.
+
+    Raises:
+        CheckpointError: as `read_header`, or the content does not match its checksum.
+    """
+    try:
+        with _open(path) as file:
+            data = file.read()
+    except OSError as error:
+        raise _cannot_read(path, error) from None
+    table, length = _table(io.BytesIO(data), len(data), path)
+    header, infos, metadata = _parse(table, len(data) - 8 - length, path)
+    content = memoryview(data)[8 + length :]
+    found = _digest_of(
+        metadata["a2c"],
+        (
+            (info.name, _DTYPES[info.dtype], info.shape, content[slice(*info.offsets)])
+            for info in sorted(infos, key=lambda info: info.name)
+        ),
+    )
+    if metadata.get("sha256", "") not in ("", found):
+        raise _damaged(path, "its content does not match its checksum")
+    return header, infos, hashlib.sha256(data).hexdigest()
+
+
+def read_checkpoint(
+    path: Path, *, only_finite: bool = True
+) -> tuple[Header, dict[str, NDArray[Any]]]:
     """The header and all tensors.
+
+    Args:
+        path: the file.
+        only_finite: refuse weights and scales that are NaN or infinite.
 
     Raises:
         CheckpointError: as `read_header`, or the content is not what was written, or weights or
             scales are NaN or infinite.
     """
     header, infos, metadata = _read_header(path)
+    import numpy as np
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -168,19 +219,13 @@ def read_checkpoint(path: Path) -> tuple[Header, dict[str, NDArray[Any]]]:
         raise _damaged(path, "it changed while it was read")
     if metadata.get("sha256", "") not in ("", _digest(metadata["a2c"], tensors)):
         raise _damaged(path, "its content does not match its checksum")
-    for name, array in tensors.items():
+    for name, array in tensors.items() if only_finite else ():
         if name.startswith(("network.", "normalizer.")) and not np.isfinite(array).all():
             raise CheckpointError(
                 f"{path} has weights that are not finite ({safe_text(name)[:80]})",
                 "use an earlier checkpoint",
             )
     return header, tensors
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of the file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _table(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any], int]:
@@ -249,7 +294,7 @@ def _tensor_info(name: str, entry: Any, path: Path) -> TensorInfo:
     try:
         shape = tuple(entry["shape"])
         begin, end = entry["data_offsets"]
-        width = _DTYPES[entry["dtype"]]
+        width = int(_DTYPES[entry["dtype"]][2:])
         if not all(_is_count(n) for n in (*shape, begin, end)):
             raise ValueError("a size is not a count")
         if end - begin != width * math.prod(shape):

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from a2c_cli import checkpoint
-from a2c_cli.agent import Agent
+from a2c_cli.agent import Agent, Decision
 from a2c_cli.checkpoint import Header, Tensors
 from a2c_cli.envs.make import Stream, make_env
 from a2c_cli.envs.spec import EnvSpec, Obs
@@ -167,15 +167,20 @@ def play_episodes(
     greedy: bool = False,
     max_steps: int | None = None,
     before_step: Callable[[], None] = lambda: None,
+    watch: Callable[[Obs, Decision, Episode], None] | None = None,
 ) -> Iterator[Episode]:
     """Whole episodes one after the other, with random numbers of their own.
 
-    The agent that is passed in is left as it is. `before_step` may end it all by raising.
+    The agent that is passed in is left as it is. `before_step` may end it all by raising;
+    `watch` sees each observation, what was decided on it, and the episode so far.
     """
 
     def act(obs: Obs) -> Any:
         before_step()
-        return player.act(obs, greedy)
+        decision = player.decide(obs, greedy)
+        if watch is not None:
+            watch(obs, decision, Episode(total, length))
+        return player.spec.action.to_env(decision.action)
 
     player = Agent(agent.spec, agent.layout, agent.weights, agent.normalizer)
     player.reseed(seed, 2)

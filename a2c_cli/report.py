@@ -271,28 +271,70 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
             ("return", f"{_number(result['mean_return_100'])} over the last"
              f" {len(result['recent_returns'])} episodes, best mean"
              f" {_number(result['best_mean_return'])}"),
-            ("", sparkline(result["recent_returns"])),
+            *_spark(result["recent_returns"]),
+            ("resumable", "yes" if result["resumable"] else "no, it holds weights only"),
             ("versions", ", ".join(f"{k} {v}" for k, v in result["versions"].items())),
             ("sha256", result["sha256"]),
         ]
     )  # fmt: skip
-    table = Table(box=None, pad_edge=False)
-    for name in ("layer", "shape", "parameters", "share"):
-        table.add_column(name, justify="left" if name == "layer" else "right")
-    total = max(result["parameters"], 1)
-    for layer in result["layers"]:
-        table.add_row(
-            Text(safe_text(layer["name"])),
+    network = [
+        (
+            layer["name"],
             "x".join(map(str, layer["shape"])),
             f"{layer['parameters']:,}",
-            f"{100 * layer['parameters'] / total:.1f} %",
+            f"{100 * layer['share']:.1f} %",
+            _short(layer["flops"]),
         )
-    table.add_row("total", "", f"{result['parameters']:,}", "")
+        for layer in result["network"]
+    ]
+    total = ("total", "", f"{result['parameters']:,}", "100.0 %", _short(result["flops"]))
+    _print_columns(("layer", "shape", "params", "share", "FLOPs/step"), [*network, total])
+    columns = {
+        "norm": ("norm", ",.2f"),
+        "max |w|": ("largest", ",.2f"),
+        "cannot fire": ("cannot_fire", ",d"),
+        "silent": ("silent", ",d"),
+        "NaN/inf": ("not_finite", ",d"),
+    }
+    shown = {name: c for name, c in columns.items() if any(c[0] in n for n in result["network"])}
+    if shown:
+        _print_columns(
+            ("layer", *shown),
+            [
+                (layer["name"], *(_number(layer.get(key), form) for key, form in shown.values()))
+                for layer in result["network"]
+            ],
+        )
+    if result["filters"] is not None:
+        _print_rows([("filters", result["filters"])])
+    Console().print()
+    _print_rows([(name, str(value)) for name, value in result["config"].items()])
+
+
+def _spark(returns: Sequence[float]) -> list[tuple[str, str]]:
+    if not returns:
+        return []
+    return [("", f"{sparkline(returns)}  {min(returns):,.4g} to {max(returns):,.4g}")]
+
+
+def _print_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Names on the left, numbers on the right of their columns; an empty line before."""
+    table = Table(box=None, pad_edge=False)
+    for i, name in enumerate(names):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for name, *numbers in rows:
+        table.add_row(Text(safe_text(name)), *numbers)
     console = Console()
     console.print()
     console.print(table)
-    console.print()
-    _print_rows([(name, str(value)) for name, value in result["config"].items()])
+
+
+def _short(count: int) -> str:
+    """1,234,567 as 1.23 M."""
+    for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= unit:
+            return f"{count / unit:.3g} {letter}"
+    return f"{count:,}"
 
 
 def curves(panels: Sequence[Panel], output: Path | None, *, json: bool) -> None:
@@ -351,8 +393,8 @@ def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
     Console().print(table)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.2f}"
+def _number(value: float | None, form: str = ",.2f") -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _print_json(record: Mapping[str, Any]) -> None:

@@ -17,18 +17,17 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower may not import higher. Files of one layer may import each other.
 LAYERS = [
     ["errors", "schedules", "returns", "losses", "signals", "rng", "statistics", "scores",
-     "guards"],
+     "canvas", "guards"],
     ["config", "envs", "envs.spec", "normalizers", "optimizers", "video"],
     ["defaults", "policies.layout", "policies.heads", "policies.convolution", "run", "segment",
      "envs.frames"],
     ["policies.acting", "policies.network", "policies.gradient", "envs.atari", "envs.gym_env",
      "checkpoint", "trackers"],
-    ["envs.make", "agent", "rollout", "inspection", "curves", "policies"],
+    ["envs.make", "agent", "rollout", "weights", "policy_view", "curves", "policies"],
+    ["learner", "evaluation", "bookkeeping", "saliency", "overlay", "inspection"],
     ["comparison", "markup"],
     ["panels", "plots", "exhibits", "page", "text_plot"],
-    ["learner", "evaluation", "bookkeeping", "saliency", "overlay"],
-    ["device", "recording", "progress", "filming", "judging", "keeping",
-     "tracking"],
+    ["device", "camera", "recording", "progress", "filming", "judging", "keeping", "tracking"],
     ["training"],
     ["engine"],
     ["report", "sweep"],
@@ -129,7 +128,8 @@ def test_what_acts_or_only_reads_never_imports_torch() -> None:
     for module in (
         "errors", "config", "schedules", "report", "checkpoint", "run", "agent", "rollout",
         "segment", "normalizers", "policies.acting", "policies.layout", "evaluation", "recording",
-        "inspection", "statistics", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
+        "inspection", "statistics", "weights", "overlay", "policy_view",
+        "canvas", "camera", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
         "envs.spec", "rng", "curves", "comparison", "plots", "page",
     ):  # fmt: skip
         assert module not in users, module

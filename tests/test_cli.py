@@ -155,6 +155,33 @@ def test_record_reports_one_json_object(cli: Cli, breakout_run: Path, tmp_path: 
         assert Path(file).stat().st_size > 0
 
 
+def test_record_draws_what_it_is_asked_for(cli: Cli, breakout_run: Path, tmp_path: Path) -> None:
+    outcome = cli("record", breakout_run, "-o", tmp_path, "--overlay", "--saliency", "--best-of",
+                  2, "--fps", 30, "--max-steps", 3, "--json")  # fmt: skip
+    (file,) = only_json(outcome)["files"]
+    assert list(tmp_path.iterdir()) == [Path(file)]
+    outcome = cli("record", breakout_run, "-o", tmp_path / "one.gif", "--saliency-method",
+                  "perturbation", "--max-steps", 1)  # fmt: skip
+    assert outcome.code == 0
+    assert str(tmp_path / "one.gif") in "".join(outcome.stdout.split())
+
+
+def test_a_machine_without_a_desktop_is_no_error(cartpole_run: Path, tmp_path: Path) -> None:
+    done = run_python("-m", "a2c_cli", "record", str(cartpole_run), "-o", str(tmp_path / "a.mp4"),
+                      "--max-steps", "2", "-q")  # fmt: skip
+    assert (done.code, done.stderr) == (0, "")
+
+
+def test_inspect_looks_at_the_weights_when_asked(
+    cli: Cli, breakout_run: Path, tmp_path: Path
+) -> None:
+    outcome = cli("inspect", breakout_run, "--weights", "--filters", tmp_path / "f.png")
+    assert outcome.code == 0
+    for word in ("max |w|", "cannot fire", "NaN/inf"):
+        assert word in outcome.stdout
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_inspect_reports_one_json_object(cli: Cli, cartpole_run: Path) -> None:
     record = only_json(cli("inspect", cartpole_run, "--json"))
     assert set(record) >= INSPECT_KEYS
@@ -163,7 +190,7 @@ def test_inspect_reports_one_json_object(cli: Cli, cartpole_run: Path) -> None:
 def test_inspect_shows_layers_and_settings_without_json(cli: Cli, cartpole_run: Path) -> None:
     outcome = cli("inspect", cartpole_run)
     assert outcome.code == 0
-    for word in ("critic_torso.hidden1.weight", "64x4", "learning_rate", "sha256", "total"):
+    for word in ("critic_torso.hidden1 ", "64x4", "FLOPs/step", "learning_rate", "sha256", "total"):
         assert word in outcome.stdout
 
 

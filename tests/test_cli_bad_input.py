@@ -159,6 +159,12 @@ record {run} --scale 9 | 2 | --scale | a2c record --help
 record {run} --fps 0 | 2 | --fps | a2c record --help
 record {run} --fps nan | 2 | --fps | a2c record --help
 record {run} --fps 1e9 | 2 | --fps | a2c record --help
+record {run} --fps 60 | 2 | --fps 60 | --speed
+record {run} --speed 0 | 2 | --speed | a2c record --help
+record {run} --saliency --output {dir}/film.mp4 | 2 | sees pixels | leave --saliency out
+record {run} --saliency-method xray | 2 | 'xray' | gradient or perturbation
+record {run} -n 3 --best-of 2 | 2 | --best-of 2 | how many of them to keep
+record {run} --best-of 0 | 2 | --best-of | a2c record --help
 record {run} -n 0 | 2 | --episodes | a2c record --help
 record {run} --seed x | 2 | '--seed' / '-s' | a2c record --help
 record {run} --env ALE/Pong-v5 | 2 | trained on 'CartPole-v1' | leave --env out
@@ -168,6 +174,9 @@ inspect {dir}/нет.safetensors | 1 | нет.safetensors | a2c train --env
 inspect {text} | 1 | not a safetensors file | a2c train
 inspect {empty} | 1 | too short | a2c train
 inspect {foreign} | 1 | is not a checkpoint of a2c | a2c train
+inspect {run} --filters {dir}/a.jpg | 2 | .png | a2c inspect --help
+inspect {run} --filters {dir}/none/a.png | 1 | cannot write | --filters
+inspect {run} --filters {dir} | 2 | .png | a2c inspect --help
 inspect {cut} | 1 | cut short | a2c train
 inspect {dir} {dir} | 2 | unexpected extra argument | a2c inspect --help
 inspect --episodes 3 | 2 | --episodes | a2c inspect --help

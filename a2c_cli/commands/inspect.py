@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Optional
+
 import typer
 
 from a2c_cli.commands import options
@@ -13,6 +16,8 @@ Check a checkpoint and show what is in it: network, settings, training so far.
   a2c inspect
   a2c inspect checkpoints/breakout.safetensors
   a2c inspect checkpoints/my-run --json
+  a2c inspect checkpoints/my-run --weights --filters filters.png
+  a2c inspect checkpoints/my-run --play 500
 """
 
 
@@ -23,14 +28,32 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     checkpoint: options.Checkpoint = None,
+    weights: Annotated[
+        bool,
+        typer.Option("--weights", help="Also the norm of each layer, units that cannot fire for"
+                     " any observation, numbers that are none."),
+    ] = False,
+    filters: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE.png", show_default=False,
+                     help="Draw the first layer's weights."),
+    ] = None,
+    play: Annotated[
+        int,
+        typer.Option(min=0, metavar="STEPS", show_default=False,
+                     help="Also play so many steps, and count the units that stay silent"
+                     " on all of them."),
+    ] = 0,
+    env: options.TrustedEnv = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
-) -> None:
-    """Find the checkpoint, read its header, report."""
+) -> None:  # fmt: skip
+    """Find the checkpoint, read it, report."""
     from a2c_cli import report
     from a2c_cli.inspection import inspect as look
     from a2c_cli.run import find_checkpoint
 
     path = find_checkpoint(checkpoint)
     report.say(f"inspecting {path}", quiet)
-    report.inspection(look(path), json=json)
+    result = look(path, weights=weights, filters=filters, play=play, env_id=env)
+    report.inspection(result, json=json)

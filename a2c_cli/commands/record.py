@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -11,12 +12,13 @@ from a2c_cli.commands import options
 from a2c_cli.signals import raise_stopped
 
 EXAMPLES = """
-Film a trained agent: one video an episode, every emulator frame.
+Film a trained agent: one video an episode, with what it thinks beside the game.
 
 [bold]Examples[/bold]
   a2c record --episodes 5
   a2c record checkpoints/breakout.safetensors --output videos --scale 3
-  a2c record checkpoints/my-run --greedy --format gif --max-steps 300
+  a2c record --overlay --saliency --best-of 10
+  a2c record checkpoints/my-run --overlay --output play.gif --fps 15 --max-steps 150
 """
 
 
@@ -27,12 +29,35 @@ def register(app: typer.Typer) -> None:
 
 def record(
     checkpoint: options.Checkpoint = None,
-    episodes: options.Episodes = 1,
+    episodes: Annotated[
+        int, typer.Option("--episodes", "-n", min=1, help="Videos to make, of whole games.")
+    ] = 1,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", show_default=False,
-                     help="Directory for the videos, or one .mp4 or .gif file for one episode."
+                     help="Directory for the videos, or one .mp4 or .gif file for one video."
                      " [dim](videos/ beside the checkpoint)[/dim]"),
+    ] = None,
+    overlay: Annotated[
+        bool,
+        typer.Option("--overlay", help="Draw a panel beside the game: score, value, entropy,"
+                     " the probability of every action."),
+    ] = False,
+    saliency: Annotated[
+        bool,
+        typer.Option("--saliency", help="Tint the game where the network looks: blue for the"
+                     " policy, red for the value."),
+    ] = False,
+    saliency_method: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="METHOD", show_default=False,
+                     help="gradient, or perturbation: what blurring each place would change;"
+                     " slower. Turns --saliency on. [dim](gradient)[/dim]"),
+    ] = None,
+    best_of: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, show_default=False,
+                     help="Play so many episodes; keep the best, or the best --episodes."),
     ] = None,
     greedy: options.Greedy = False,
     seed: options.Seed = 0,
@@ -40,8 +65,12 @@ def record(
     fps: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(min=1, max=240, show_default=False,
-                     help="Frames a second. [dim](real time)[/dim]"),
+                     help="Frames a second of the file; the rest is left out."
+                     " [dim](all: 60 on Atari)[/dim]"),
     ] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.05, max=20, help="Times as fast as real.")
+    ] = 1.0,
     format: Annotated[str, typer.Option(help="mp4 or gif.")] = "mp4",
     max_steps: options.MaxSteps = None,
     env: options.TrustedEnv = None,
@@ -54,6 +83,8 @@ def record(
     from a2c_cli.run import find_checkpoint
 
     raise_stopped()
+    # Films need no window, and SDL would complain of a machine without a desktop as an "error".
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     path = find_checkpoint(checkpoint)
     report.say(f"recording {path}", quiet)
     result = film(
@@ -65,7 +96,11 @@ def record(
         seed=seed,
         scale=scale,
         fps=fps,
+        speed=speed,
         max_steps=max_steps,
         env_id=env,
+        overlay=overlay,
+        saliency=saliency_method or ("gradient" if saliency else None),
+        best_of=best_of,
     )
     report.recording(result, json=json)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # headers are read without NumPy
+    from numpy.typing import NDArray
 
 # The preprocessing of each kind of environment, by the names of its settings.
 WRAPPERS: dict[str, tuple[str, ...]] = {
@@ -64,6 +64,8 @@ class ActionSpec:
         """
         if self.kind == "discrete":
             return int(action) + self.start[0]
+        import numpy as np
+
         if self.kind == "multidiscrete":
             offset = np.asarray(self.start, dtype=np.int64)
             return (np.asarray(action) + offset).astype(self.dtype).reshape(self.shape)
@@ -108,4 +110,4 @@ class EnvSpec:
         return self.action.kind == "continuous"
 
 
-Obs = NDArray[Any]
+Obs: TypeAlias = "NDArray[Any]"

@@ -129,6 +129,15 @@ def probabilities(logits: Floats) -> list[float]:
     return [w / total for w in weights]
 
 
+def entropy(action: ActionSpec, outputs: Floats, log_std: Floats | None) -> float:
+    """H(π(·|s)) in nats of one observation's policy; see `heads.log_prob_and_entropy`."""
+    if action.kind == "continuous":
+        assert log_std is not None
+        return float(log_std.sum()) + 0.5 * len(outputs) * (1.0 + math.log(2 * math.pi))
+    parts = np.split(outputs, np.cumsum(action.sizes)[:-1])
+    return -sum(p * math.log(p) for part in parts for p in probabilities(part) if p > 0.0)
+
+
 def choose(
     action: ActionSpec,
     outputs: Floats,

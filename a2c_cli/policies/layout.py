@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from a2c_cli.config import TrainConfig
@@ -103,6 +104,23 @@ class Layout:
         if self.continuous:
             shapes["log_std"] = (self.outputs,)
         return shapes
+
+    def operations(self) -> dict[str, int]:
+        """Floating-point operations of each layer for one observation, multiply and add apiece.
+
+        2 · k² · c_in · c_out · height_out · width_out for a convolution, 2 · in · out for a fully
+        connected layer; the biases' additions are in them, as a product has one fewer than that.
+        """
+        shapes = self.conv_shapes
+        count: dict[str, int] = {}
+        for name, shape in self.parameter_shapes().items():
+            layer, _, kind = name.rpartition(".")
+            if kind == "weight":
+                places = 1
+                if len(shape) == 4:
+                    places = math.prod(shapes[int(layer.rpartition("conv")[2])][1:])
+                count[layer] = 2 * math.prod(shape) * places
+        return count
 
 
 def make_layout(config: TrainConfig, spec: EnvSpec) -> Layout:

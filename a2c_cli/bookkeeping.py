@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from a2c_cli.checkpoint import Header
+from a2c_cli.guards import Guards
 from a2c_cli.learner import UpdateStats
 from a2c_cli.rollout import Transition
 
@@ -27,6 +28,7 @@ class Interval:
     updates: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
+    actions: dict[int, int] = field(default_factory=dict)  # how often each, where it is one number
 
     def add(self, stats: UpdateStats) -> None:
         self.updates += 1
@@ -38,6 +40,9 @@ class Interval:
 
     def metrics(self) -> dict[str, float]:
         means = {name: total / self.updates for name, total in self.sums.items()}
+        if self.actions:
+            taken = self.actions.values()
+            means["top_action_share"] = max(taken) / sum(taken)
         return {f"train/{name}": value for name, value in {**means, **self.last}.items()}
 
 
@@ -55,9 +60,13 @@ class Counters:
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     interval: Interval = field(default_factory=Interval)
+    guards: Guards = field(default_factory=Guards)
 
     def count(self, step: Transition) -> None:
         self.env_steps += 1
+        if isinstance(step.action, int):
+            actions = self.interval.actions
+            actions[step.action] = actions.get(step.action, 0) + 1
         self.episode_return += step.reward
         self.episode_length += 1
         self.episode_over = step.episode_over
@@ -65,6 +74,7 @@ class Counters:
             self.episodes += 1
             self.returns.append(self.episode_return)
             self.lengths.append(self.episode_length)
+            self.guards.add_episode(self.episode_return)
             self.episode_return, self.episode_length = 0.0, 0
 
     def mean_return(self) -> float | None:
@@ -78,6 +88,7 @@ class Counters:
             "last_line": self.last_line,
             "lengths": list(self.lengths),
             "interval": dataclasses.asdict(self.interval),
+            "guards": dataclasses.asdict(self.guards),
         }
 
     @classmethod
@@ -92,7 +103,13 @@ class Counters:
         for part in (interval["sums"], interval["last"]):
             if not names.issuperset(part) or not all(is_number(v) for v in part.values()):
                 raise ValueError("the sums since the last line of metrics are damaged")
+        guards = Guards(**p.get("guards", {}))
+        numbers = (*guards.first_returns, *guards.value_losses)
+        if not all(map(is_number, numbers)) or not isinstance(guards.said, list):
+            raise ValueError("what the guards remember is damaged")
+        actions = {int(action): count for action, count in interval.get("actions", {}).items()}
         counts = [p["episode_length"], interval["updates"], p.get("last_line", 0), *p["lengths"]]
+        counts += actions.values()
         if interval["sums"] and not interval["updates"]:
             raise ValueError("there are sums of no updates")
         if not all(isinstance(n, int) and 0 <= n < 2**48 for n in counts):
@@ -107,7 +124,8 @@ class Counters:
             episode_over=bool(p["episode_over"]),
             last_line=int(p.get("last_line", header.env_steps)),
             best_mean_return=header.best_mean_return,
-            interval=Interval(interval["updates"], interval["sums"], interval["last"]),
+            interval=Interval(interval["updates"], interval["sums"], interval["last"], actions),
+            guards=guards,
         )
         counters.returns.extend(header.recent_returns)
         counters.lengths.extend(int(n) for n in p["lengths"])

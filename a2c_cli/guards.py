@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 FIRST = 20  # episodes at the start, whose policy is still nearly uniform
-_FAIR_SHARE = 0.25  # of the budget, after which something should have been learned
+_FAIR_SHARE = 0.5  # of the budget, after which something should have been learned
+_MANY = 100  # episodes, without which that cannot be said
 _COLLAPSED = 0.01  # of the greatest entropy
 _ONE_ACTION = 0.98  # of all steps
 _EXPLODED = 100.0  # times the usual value loss
@@ -24,13 +25,8 @@ _HISTORY = 50  # lines
 
 @dataclass
 class Guards:
-    """Watches one run; its state is part of the checkpoint.
+    """Watches one run; its state is part of the checkpoint."""
 
-    Args:
-        max_entropy: nats; None for continuous actions, whose entropy has no maximum.
-    """
-
-    max_entropy: float | None
     first_returns: list[float] = field(default_factory=list)
     value_losses: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -41,20 +37,26 @@ class Guards:
             self.first_returns.append(episode_return)
 
     def look(
-        self, line: Mapping[str, Any], returns: list[float], best: float | None, spent: float
+        self,
+        line: Mapping[str, Any],
+        returns: Sequence[float],
+        best: float | None,
+        spent: float,
+        max_entropy: float | None,
     ) -> list[str]:
         """What should be said about a line of metrics, each thing once in a run.
 
         Args:
             line: of metrics.jsonl, by the names there.
             returns: of the last episodes, up to 100.
-            best: mean return over 100 episodes so far.
+            best: mean return so far.
             spent: share of the budget.
+            max_entropy: nats; None for continuous actions, whose entropy has no maximum.
         """
         warnings = self._fall(returns, best)
         if not self._better(returns):
-            warnings |= self._certainty(line)
-            if spent >= _FAIR_SHARE and len(self.first_returns) == FIRST:
+            warnings |= self._certainty(line, max_entropy)
+            if spent >= _FAIR_SHARE and len(returns) >= _MANY:
                 now, then = statistics.fmean(returns), statistics.fmean(self.first_returns)
                 warnings["random"] = (
                     f"after {spent:.0%} of the budget the mean return is {now:.4g}, no better than"
@@ -67,7 +69,7 @@ class Guards:
         self.said += new
         return list(new.values())
 
-    def _better(self, returns: list[float]) -> bool:
+    def _better(self, returns: Sequence[float]) -> bool:
         """Whether the last episodes are clearly better than the first: two standard errors."""
         first = self.first_returns
         if len(first) < FIRST or len(returns) < FIRST:
@@ -77,7 +79,7 @@ class Guards:
         )
         return statistics.fmean(returns) - statistics.fmean(first) > 2.0 * math.sqrt(noise)
 
-    def _fall(self, returns: list[float], best: float | None) -> dict[str, str]:
+    def _fall(self, returns: Sequence[float], best: float | None) -> dict[str, str]:
         if best is None or len(self.first_returns) < FIRST or not returns:
             return {}
         start, mean = statistics.fmean(self.first_returns), statistics.fmean(returns)
@@ -90,7 +92,7 @@ class Guards:
             " kept)"
         }
 
-    def _certainty(self, line: Mapping[str, Any]) -> dict[str, str]:
+    def _certainty(self, line: Mapping[str, Any], max_entropy: float | None) -> dict[str, str]:
         entropy, top = line.get("train/entropy"), line.get("train/top_action_share")
         cure = "try a larger --entropy-coef, a smaller --learning-rate, or --optimizer rmsprop"
         if top is not None and top > _ONE_ACTION:
@@ -98,10 +100,10 @@ class Guards:
                 "action": f"one action is taken {top:.1%} of the time: the policy no longer"
                 f" explores, and its gradient vanishes; {cure}"
             }
-        if self.max_entropy and entropy is not None and entropy < _COLLAPSED * self.max_entropy:
+        if max_entropy and entropy is not None and entropy < _COLLAPSED * max_entropy:
             return {
                 "entropy": f"the policy's entropy has collapsed to {entropy:.2g} of"
-                f" {self.max_entropy:.2f} nats: it no longer explores; {cure}"
+                f" {max_entropy:.2f} nats: it no longer explores; {cure}"
             }
         return {}
 

@@ -206,6 +206,10 @@ class Training:
         except StopAskedError as stop:
             return str(stop)
         record |= evaluated
+        most = self._env.spec.action.max_entropy
+        spent = c.env_steps / self._total
+        for text in c.guards.look(record, c.returns, c.best_mean_return, spent, most):
+            self.warn(f"step {c.env_steps:,}: {text}")
         record["time/fps"] = round(self._rate(), 1)
         record["time/elapsed"] = round(self._seconds(), 2)
         self._run.append_metrics(record)

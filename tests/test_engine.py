@@ -153,6 +153,7 @@ def test_metrics_bear_the_names_that_the_fields_tools_know(cartpole_run: Path) -
         "rollout/ep_rew_mean", "rollout/ep_len_mean",
         "train/policy_loss", "train/value_loss", "train/entropy", "train/entropy_coef",
         "train/learning_rate", "train/explained_variance", "train/grad_norm",
+        "train/top_action_share",
         "time/fps", "time/elapsed",
     }  # fmt: skip
     assert 0.0 < intervals[0]["train/entropy"] <= math.log(2) + 1e-6

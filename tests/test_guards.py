@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+from a2c_cli import TrainConfig, train
 from a2c_cli.guards import FIRST, Guards
 
+MOST = math.log(4)
 POOR = [1.0, 2.0] * 50
 START = [1.0, 2.0] * (FIRST // 2)
 FINE = {"train/entropy": 0.8, "train/top_action_share": 0.5, "train/value_loss": 0.1}
 
 
 def watch(line: dict[str, float], returns: list[float], spent: float = 0.1) -> list[str]:
-    guards = Guards(math.log(4))
+    guards = Guards()
     for episode_return in START:
         guards.add_episode(episode_return)
     for _ in range(5):
-        assert guards.look(FINE, POOR, None, 0.05) == []
+        assert guards.look(FINE, POOR, None, 0.05, MOST) == []
     best = max(1.6, sum(returns) / len(returns))
-    said = guards.look({**FINE, **line}, returns, best, spent)
-    assert guards.look({**FINE, **line}, returns, best, spent) == []  # once is enough
+    said = guards.look({**FINE, **line}, returns, best, spent, MOST)
+    assert guards.look({**FINE, **line}, returns, best, spent, MOST) == []  # once is enough
     return said
 
 
@@ -38,17 +41,14 @@ def test_one_action() -> None:
 
 
 def test_no_better_than_random() -> None:
-    assert watch({}, POOR, spent=0.24) == []
-    (text,) = watch({}, POOR, spent=0.26)
+    assert watch({}, POOR, spent=0.49) == []
+    (text,) = watch({}, POOR, spent=0.51)
     assert "the mean return is 1.5, no better than the untrained policy's 1.5" in text
-    assert watch({}, [2.0, 3.0] * 50, spent=0.26) == []
+    assert watch({}, [2.0, 3.0] * 50, spent=0.51) == []
 
 
 def test_too_few_episodes_tell_nothing() -> None:
-    guards = Guards(math.log(4))
-    for _ in range(FIRST - 1):
-        guards.add_episode(0.0)
-    assert guards.look(FINE, [0.0] * (FIRST - 1), 0.0, 0.9) == []
+    assert watch({}, POOR[:99], spent=0.9) == []
 
 
 def test_value_error() -> None:
@@ -59,15 +59,29 @@ def test_value_error() -> None:
 
 
 def test_a_gaussian_has_no_greatest_entropy() -> None:
-    guards = Guards(None)
-    assert guards.look({"train/entropy": -7.0}, [], None, 0.1) == []
+    guards = Guards()
+    assert guards.look({"train/entropy": -7.0}, [], None, 0.1, None) == []
 
 
 def test_a_fall() -> None:
-    guards = Guards(math.log(4))
+    guards = Guards()
     for episode_return in START:
         guards.add_episode(episode_return)
-    assert guards.look(FINE, [40.0, 42.0] * 50, 41.0, 0.4) == []
-    assert guards.look(FINE, [14.0, 16.0] * 50, 41.0, 0.5) == []
-    (text,) = guards.look(FINE, [13.0, 15.0] * 50, 41.0, 0.5)
+    assert guards.look(FINE, [40.0, 42.0] * 50, 41.0, 0.4, MOST) == []
+    assert guards.look(FINE, [14.0, 16.0] * 50, 41.0, 0.5, MOST) == []
+    (text,) = guards.look(FINE, [13.0, 15.0] * 50, 41.0, 0.5, MOST)
     assert "has fallen from 41 to 14" in text
+
+
+def test_a_run_that_really_collapses(tmp_path: Path) -> None:
+    config = TrainConfig(
+        env="CartPole-v1", total_steps=12_000, log_every=2000, learning_rate=0.05, entropy_coef=0.0
+    )
+    warnings = " ".join(train(config, run_dir=tmp_path / "run").warnings)
+    assert "no longer explores" in warnings
+    assert "no better than the untrained policy's" in warnings
+
+
+def test_a_run_that_does_well_hears_nothing(tmp_path: Path) -> None:
+    config = TrainConfig(env="CartPole-v1", total_steps=20_000, log_every=2000)
+    assert train(config, run_dir=tmp_path / "run").warnings == ()

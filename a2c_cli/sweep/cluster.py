@@ -1,0 +1,237 @@
+"""Trials on Ray: a task each, on this machine or on a cluster's nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.run import BEST, CONFIG, LAST, METRICS, write_atomic
+from a2c_cli.sweep.drive import RETRIES
+from a2c_cli.sweep.plan import Trial
+from a2c_cli.sweep.state import Ended, Event, Told
+
+if TYPE_CHECKING:
+    from a2c_cli.engine import Progress
+
+_TELL_EVERY = 1.0  # seconds
+# What resumes a run, in the order in which it may be copied while the run goes on: the metrics
+# hold all that the checkpoint counts on, and resuming cuts off what is too much.
+_FILES = (CONFIG, BEST, LAST, METRICS)
+
+
+class RayBackend:
+    """Runs trials as Ray tasks of one CPU, each in a process of its own.
+
+    Ray goes on with a trial elsewhere when its process or node dies. A node that shares the
+    sweep's directory trains in it; any other one trains in a directory of its own, and each
+    checkpoint is brought back here as it is saved, so that another node can go on from it.
+
+    Args:
+        jobs: trials at a time; None for as many as the cluster takes.
+        address: of a running cluster (`auto` or host:port); None for a Ray of our own.
+
+    Raises:
+        A2CError: Ray is not installed, or there is no cluster at the address.
+    """
+
+    def __init__(self, jobs: int | None, address: str | None) -> None:
+        check_request(address)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        options: dict[str, Any] = {"address": address or "local"}
+        if address is None:
+            options |= {"num_cpus": jobs, "include_dashboard": False}
+        if sys.platform == "linux" and (address is None or address.startswith("127.")):
+            # Ray takes 127.0.0.1 for the host's address, which may not be reachable from here.
+            options["_node_ip_address"] = "127.0.0.2" if address is None else address.split(":")[0]
+        try:
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            line = (str(error).splitlines() or [""])[0]
+            raise A2CError(
+                f"cannot start or join Ray: {line}",
+                "check --ray-address; this machine must be a node of that cluster",
+            ) from error
+        self._ray, self._here = (
+            ray,
+            NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
+        )
+        self.capacity = jobs or sys.maxsize
+        self._running: dict[Any, int] = {}
+        self._begun: set[int] = set()
+        self._stopping = False
+
+    def open(self, directory: Path) -> None:
+        """Say where the run directories lie, and leave a mark there by which nodes know it."""
+        ray, self._directory = self._ray, directory.absolute()
+        for old in directory.glob(".shared-*"):
+            old.unlink(missing_ok=True)
+        self._mark = self._directory / f".shared-{uuid.uuid4().hex}"
+        self._mark.touch()
+        self._board = (
+            ray.remote(Board)
+            .options(
+                num_cpus=0, scheduling_strategy=self._here, max_restarts=-1, max_task_retries=-1
+            )
+            .remote(str(self._directory))
+        )
+        # max_calls: a process serves one trial and ends with it.
+        self._task = ray.remote(num_cpus=1, max_retries=RETRIES, max_calls=1)(_work)
+
+    def start(self, index: int, trial: Trial) -> None:
+        """Hand a trial to Ray."""
+        reference = self._task.remote(index, trial, str(self._mark), self._board)
+        self._running[reference] = index
+
+    def poll(self, seconds: float) -> list[tuple[int, Event]]:
+        """What has happened to which trial; waits up to `seconds` for one to end."""
+        ray = self._ray
+        done, _ = ray.wait(list(self._running), timeout=seconds)
+        if self._stopping:
+            ray.get(self._board.stop.remote())  # again: a board that died has forgotten it
+        events: list[tuple[int, Event]] = []
+        news = ray.get(self._board.hear.remote())
+        for index in set(news) & set(self._running.values()):
+            self._begun.add(index)
+            events.append((index, Told(*news[index])))
+        for reference in done:
+            index = self._running.pop(reference)
+            try:
+                ended = Ended(*ray.get(reference))
+            except ray.exceptions.TaskCancelledError:
+                ended = Ended("interrupted")
+            except ray.exceptions.RayError as error:
+                lines = [line for line in str(error).splitlines() if line.strip()]
+                ended = Ended("failed", lines[-1] if lines else type(error).__name__)
+            events.append((index, ended))
+        return events
+
+    def stop(self) -> None:
+        """Ask all trials to save and end, and take back those that have not begun."""
+        self._stopping = True
+        self._ray.get(self._board.stop.remote())
+        for reference, index in self._running.items():
+            if index not in self._begun:
+                self._ray.cancel(reference)
+
+    def close(self) -> None:
+        """Leave Ray; a Ray of our own ends with it."""
+        with contextlib.suppress(AttributeError, OSError):
+            self._mark.unlink()
+        self._ray.shutdown()
+
+
+def check_request(address: str | None) -> None:
+    """Whether Ray can be used at all, found out without importing it.
+
+    Raises:
+        A2CError: it is not installed, or the address is of a kind that cannot work.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise A2CError("Ray is not installed", "pip install 'a2c-cli[ray]'")
+    if address is not None and "://" in address:
+        raise ConfigError(
+            f"--ray-address cannot be {address!r}",
+            "run on a node of the cluster: auto or host:port",
+        )
+
+
+class Board:
+    """An actor beside the sweep's own process: what trials tell it and what they are told."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory, self._stop = Path(directory), False
+        self._news: dict[int, tuple[Any, ...]] = {}
+
+    async def tell(self, index: int, *news: Any) -> bool:
+        """Take in where a trial stands; whether it should stop."""
+        self._news[index] = news
+        return self._stop
+
+    async def hear(self) -> dict[int, tuple[Any, ...]]:
+        """What is new since the last call."""
+        news, self._news = self._news, {}
+        return news
+
+    async def stop(self) -> None:
+        """Tell every trial to stop from now on."""
+        self._stop = True
+
+    async def fetch(self, name: str) -> dict[str, bytes]:
+        """The files of a trial, for a node that does not share the directory."""
+        return pack(self._directory / name)
+
+    async def keep(self, name: str, files: Mapping[str, bytes]) -> None:
+        """The files of a trial, from such a node."""
+        unpack(files, self._directory / name)
+
+
+def pack(run_dir: Path) -> dict[str, bytes]:
+    """The files of a run by name; it may be going on."""
+    return {name: (run_dir / name).read_bytes() for name in _FILES if (run_dir / name).exists()}
+
+
+def unpack(files: Mapping[str, bytes], run_dir: Path) -> None:
+    """Write a run's files, the checkpoint after the metrics that it counts on."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name in sorted(files, key=lambda name: name == LAST):
+        write_atomic(run_dir / name, files[name])
+
+
+def _work(index: int, trial: Trial, mark: str, board: Any) -> tuple[str, str]:
+    """The task: one trial, in the shared directory or in one that is brought back."""
+    import ray
+
+    from a2c_cli.sweep.trial import run_trial
+
+    with contextlib.ExitStack() as stack:
+        shared = Path(mark).exists()
+        if shared:
+            run_dir = Path(mark).parent / trial.name
+        else:
+            run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="a2c-trial-")))
+            unpack(ray.get(board.fetch.remote(trial.name)), run_dir)
+        stop: list[str] = []
+        stands: list[Any] = [(0, 0.0, None)]
+        ended = threading.Event()
+
+        def watch() -> None:
+            """Tell and be told; without the board there is no sweep to train for."""
+            saved = 0
+            while not ended.is_set():
+                try:
+                    if ray.get(board.tell.remote(index, *stands[0])):
+                        stop.append("interrupted")
+                    last = run_dir / LAST
+                    if not shared and last.exists() and last.stat().st_mtime_ns != saved:
+                        saved = last.stat().st_mtime_ns
+                        ray.get(board.keep.remote(trial.name, pack(run_dir)))
+                except Exception:
+                    stop.append("interrupted")
+                ended.wait(_TELL_EVERY)
+
+        def note(p: Progress) -> None:
+            stands[0] = (p.env_steps, p.steps_per_second, p.mean_return_100)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            result = run_trial(trial.config, run_dir, note, lambda: stop[0] if stop else None)
+        finally:
+            ended.set()
+            watcher.join()
+        if not shared:
+            ray.get(board.keep.remote(trial.name, pack(run_dir)))
+        return result

@@ -1,0 +1,136 @@
+"""Trials on this machine: a process each, forked from a server that has imported torch once."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from a2c_cli.signals import ask_to_stop
+from a2c_cli.sweep.plan import Trial
+from a2c_cli.sweep.state import Died, Ended, Event, Told
+
+_GRACE = 30.0  # seconds in which a trial that was asked to stop should have saved
+_TELL_EVERY = 0.5  # seconds
+# The second is what torch imports at the first step of an optimizer: two seconds' worth.
+_PRELOAD = ["a2c_cli.sweep.trial", "torch._dynamo"]
+
+
+class LocalBackend:
+    """Runs up to `capacity` trials at a time.
+
+    Each trial's process is tied to this one by a pipe, which breaks even when this process is
+    killed: the trial then saves and ends, so nothing trains on in a directory that the
+    continued sweep needs.
+
+    Args:
+        jobs: trials at a time.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.capacity = jobs
+        # Forking is not safe everywhere; a new interpreter is, and costs seconds.
+        method = "forkserver" if sys.platform == "linux" else "spawn"
+        self._context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            self._context.set_forkserver_preload(_PRELOAD)
+        self._running: dict[int, tuple[BaseProcess, Connection]] = {}
+
+    def open(self, directory: Path) -> None:
+        """Say where the run directories lie."""
+        self._directory = directory
+
+    def start(self, index: int, trial: Trial) -> None:
+        """Begin or go on with a trial."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(trial, self._directory / trial.name, theirs), daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._running[index] = process, ours
+
+    def poll(self, seconds: float) -> list[tuple[int, Event]]:
+        """What has happened to which trial; waits up to `seconds` for something to happen."""
+        indices = {pipe: index for index, (_, pipe) in self._running.items()}
+        events: list[tuple[int, Event]] = []
+        for pipe in wait(list(indices), seconds):
+            assert isinstance(pipe, Connection)
+            index = indices[pipe]
+            try:
+                event: Event = pipe.recv()
+            except (EOFError, OSError):
+                event = Died(f"its process {self._bury(index)}")
+            else:
+                if isinstance(event, Ended):
+                    self._bury(index)
+            events.append((index, event))
+        return events
+
+    def stop(self) -> None:
+        """Ask all trials to save and end; `poll` tells when they have."""
+        for _, pipe in self._running.values():
+            with contextlib.suppress(OSError):
+                pipe.send("stop")
+
+    def close(self) -> None:
+        """Leave no process behind, however the sweep ends."""
+        for _, pipe in self._running.values():
+            pipe.close()  # tells the trial to save
+        for process, _ in self._running.values():
+            process.join(_GRACE)
+            process.kill()
+        self._running.clear()
+
+    def _bury(self, index: int) -> str:
+        process, pipe = self._running.pop(index)
+        pipe.close()
+        process.join(_GRACE)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        code = process.exitcode or 0
+        process.close()
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+
+def _work(trial: Trial, run_dir: Path, pipe: Connection) -> None:
+    """The life of a trial's process."""
+    from a2c_cli.engine import Progress
+    from a2c_cli.sweep.trial import run_trial
+
+    terminated = ask_to_stop(quiet=True)
+    # Ctrl-C reaches the whole group of processes; the sweep's own answers it, through the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop: list[str] = []
+
+    def watch() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            pipe.recv()
+            stop.append("interrupted")
+            pipe.recv()  # nothing more is sent: this waits for the end of the sweep's process
+        stop.append("interrupted")
+        time.sleep(_GRACE)
+        os._exit(1)  # an environment that does not come back must not keep the directory
+
+    threading.Thread(target=watch, daemon=True).start()
+    last = 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < _TELL_EVERY:
+            return
+        last = time.monotonic()
+        with contextlib.suppress(OSError):
+            pipe.send(Told(progress.env_steps, progress.steps_per_second, progress.mean_return_100))
+
+    ended = run_trial(trial.config, run_dir, tell, lambda: terminated() or (stop[0] if stop else None))
+    with contextlib.suppress(OSError):
+        pipe.send(Ended(*ended))

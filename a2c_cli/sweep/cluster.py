@@ -80,13 +80,10 @@ class RayBackend:
             old.unlink(missing_ok=True)
         self._mark = self._directory / f".shared-{uuid.uuid4().hex}"
         self._mark.touch()
-        self._board = (
-            ray.remote(Board)
-            .options(
-                num_cpus=0, scheduling_strategy=self._here, max_restarts=-1, max_task_retries=-1
-            )
-            .remote(str(self._directory))
-        )
+        actor = ray.remote(
+            num_cpus=0, scheduling_strategy=self._here, max_restarts=-1, max_task_retries=-1
+        )(Board)
+        self._board = actor.remote(str(self._directory))
         # max_calls: a process serves one trial and ends with it.
         self._task = ray.remote(num_cpus=1, max_retries=RETRIES, max_calls=1)(_work)
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -37,9 +38,9 @@ class LocalBackend:
     def __init__(self, jobs: int) -> None:
         self.capacity = jobs
         # Forking is not safe everywhere; a new interpreter is, and costs seconds.
-        method = "forkserver" if sys.platform == "linux" else "spawn"
-        self._context = multiprocessing.get_context(method)
-        if method == "forkserver":
+        self._context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
+        if sys.platform == "linux":
+            self._context = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload(_PRELOAD)
         self._running: dict[int, tuple[BaseProcess, Connection]] = {}
 

@@ -82,8 +82,8 @@ class SweepReporter:
             rate = f"{state.steps_per_second:,.0f}" if live else ""
             left = _time_left([state], state.steps_per_second) if live else state.stage
             style = "" if live else "red"
-            name = Text(safe_text(state.trial.name), style)
-            table.add_row(name, share, rate, _number(state.mean_return_100), left)
+            label = Text(safe_text(state.trial.name), style)
+            table.add_row(label, share, rate, _number(state.mean_return_100), left)
         more = len(running) + len(troubled) - len(rows)
         counts = Text(_counts(states) + (f" ({more} not shown)" if more else ""), "dim")
         return Group(table, counts)

@@ -132,8 +132,9 @@ def _work(trial: Trial, run_dir: Path, pipe: Connection) -> None:
         with contextlib.suppress(OSError):
             pipe.send(Told(progress.env_steps, progress.steps_per_second, progress.mean_return_100))
 
-    ended = run_trial(
-        trial.config, run_dir, tell, lambda: terminated() or (stop[0] if stop else None)
-    )
+    def should_stop() -> str | None:
+        return stop[0] if stop else terminated()
+
+    ended = run_trial(trial.config, run_dir, tell, should_stop)
     with contextlib.suppress(OSError):
         pipe.send(Ended(*ended))

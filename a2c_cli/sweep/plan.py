@@ -154,7 +154,9 @@ def combinations(
         numbers: Sequence[int] = range(size)
     elif sample > size:
         raise ConfigError(
-            f"--random {sample} is more than the {size:,} combinations", "leave it out to run all"
+            f"--random {sample}: --set gives only {size:,}"
+            f" {'combination' if size == 1 else 'combinations'}",
+            "give more values, or leave --random out to run all",
         )
     else:
         numbers = sorted(random.Random(0).sample(range(size), sample))

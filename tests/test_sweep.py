@@ -1,0 +1,364 @@
+"""Sweeps: what is planned, run, survived and summed up; on this machine and on Ray."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from conftest import TESTS, Outcome
+from test_cli import only_json
+from test_unkillable import chaos, until
+
+from a2c_cli import TrainConfig, train
+from a2c_cli.checkpoint import read_header
+from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.sweep.plan import (
+    Request,
+    combinations,
+    default_path,
+    describe,
+    named_envs,
+    parse_lists,
+    parse_seeds,
+    plan,
+)
+from a2c_cli.sweep.state import State
+from a2c_cli.sweep.summary import sum_up
+
+Cli = Callable[..., Outcome]
+BANDIT = "tiny_envs:tiny/Bandit-v0"
+# A corridor that takes its time: a trial of 1,000 steps lasts two seconds.
+SLOW_ENV = ("--env", "trouble_envs:trouble/Trouble-v0", "--env-arg", "pause=0.002")
+
+
+# --- the plan
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("0-4", (0, 1, 2, 3, 4)), ("0,3,7", (0, 3, 7)), ("7", (7,)), ("2, 5-6", (2, 5, 6))],
+)
+def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "4-0", "a", "1,,2", "-1", "0-", "1.5", "0-2,1", "0-999999"])
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="--seeds"):
+        parse_seeds(text)
+
+
+def test_values_are_those_that_train_would_take() -> None:
+    found = parse_lists(["learning-rate=5e-4,1", "life_loss=true,false", "optimizer=adam"])
+    assert found == {
+        "learning_rate": (0.0005, 1.0), "life_loss": (True, False), "optimizer": ("adam",)
+    }  # fmt: skip
+    assert [type(v) for v in found["learning_rate"]] == [float, float]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message", "hint"),
+    [
+        (["learning_rat=1"], "unknown key 'learning_rat'", "learning_rate"),
+        (["n_steps"], "key=v1,v2", "learning_rate=5e-4,1e-3"),
+        (["n_steps=5,,6"], "key=v1,v2", "e.g."),
+        (["n_steps=5.5"], "--n-steps must be of type int", ""),
+        (["gamma=2"], "--gamma must be between", ""),
+        (["learning_rate=1,1.0"], "1.0 twice", ""),
+        (["gamma=0.9", "gamma=0.8"], "given twice", "one --set"),
+        (["seed=1,2"], "seed", "--seeds"),
+        (["env=CartPole-v1"], "env", "--env"),
+        (["threads=2"], "threads", "one thread"),
+    ],
+)
+def test_lists_that_are_none(pairs: list[str], message: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        parse_lists(pairs)
+    assert hint in refused.value.hint
+
+
+def test_every_combination_comes_once() -> None:
+    lists = parse_lists(["gamma=0.9,0.99", "n_steps=8,16,32"])
+    settings = combinations(lists, None)
+    assert [(s["gamma"], s["n_steps"]) for s in settings] == [
+        (0.9, 8), (0.9, 16), (0.9, 32), (0.99, 8), (0.99, 16), (0.99, 32)
+    ]  # fmt: skip
+    assert combinations({}, None) == [{}]
+
+
+def test_a_random_sample_has_no_doubles_and_never_changes() -> None:
+    lists = {"n_steps": tuple(range(1, 1000)), "gamma": tuple(k / 1000 for k in range(1000))}
+    drawn = combinations(lists, 20)
+    assert drawn == combinations(lists, 20)
+    assert len({tuple(s.values()) for s in drawn}) == 20
+    assert len({s["n_steps"] for s in drawn}) > 15  # from all over the grid
+    assert len({s["gamma"] for s in drawn}) > 15
+    with pytest.raises(ConfigError, match="999,000 combinations"):
+        combinations(lists, 999_001)
+
+
+def test_named_sets_of_games() -> None:
+    assert len(named_envs([], ["atari-57"])) == 57
+    assert named_envs(["ALE/Phoenix-v5", "CartPole-v1"], ["atari-5"]) == (
+        "ALE/Phoenix-v5", "CartPole-v1", "ALE/BattleZone-v5", "ALE/DoubleDunk-v5",
+        "ALE/NameThisGame-v5", "ALE/Qbert-v5",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="atari5") as refused:
+        named_envs([], ["atari5"])
+    assert "atari-5" in refused.value.hint
+    with pytest.raises(ConfigError, match="no environment"):
+        named_envs([], [])
+
+
+def test_a_trial_has_its_settings_and_a_readable_place_of_its_own() -> None:
+    request = Request(
+        envs=("CartPole-v1", "ALE/Pong-v5"),
+        seeds=(0, 7),
+        base={"total_steps": 100},
+        lists=parse_lists(["learning_rate=5e-4,1e-3"]),
+    )
+    trials = plan(request)
+    assert [t.name for t in trials][:3] == [
+        "CartPole-v1/learning_rate=0.0005/seed0",
+        "CartPole-v1/learning_rate=0.001/seed0",
+        "ALE-Pong-v5/learning_rate=0.0005/seed0",
+    ]
+    assert len({t.name for t in trials}) == len(trials) == 8
+    for trial in trials:
+        rate = trial.config.learning_rate
+        assert trial.name.endswith(f"/learning_rate={rate}/seed{trial.config.seed}")
+        assert (trial.config.total_steps, trial.config.threads) == (100, 1)
+        assert trial.config.n_steps == (32 if trial.env_id == "CartPole-v1" else 80)
+
+
+def test_long_names_are_cut_and_stay_different() -> None:
+    lists = parse_lists(
+        [f"{key}=0.5" for key in ("gamma", "gae_lambda", "value_coef", "entropy_coef",
+         "entropy_hold", "max_grad_norm", "rmsprop_alpha")] + ["adam_beta1=0.5,0.6"]
+    )  # fmt: skip
+    names = {t.name for t in plan(Request(("CartPole-v1",), (0,), {}, lists))}
+    assert len(names) == 2
+    assert all(len(part) <= 100 for name in names for part in name.split("/"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lists": {"frame_skip": (2,)}}, "--frame-skip has no effect on CartPole-v1"),
+        ({"lists": {"network": ("mlp", "a3c")}}, "--network a3c cannot be used"),
+        ({"envs": ("CartPole-v1", "CartPol-v1")}, "no environment 'CartPol-v1'"),
+        ({"base": {"n_steps": 4}, "lists": {"n_steps": (5,)}}, "both by --n-steps and by --set"),
+        ({"base": {"threads": 2}}, "threads cannot be 2"),
+        ({"envs": ("a/b:CartPole-v1",)}, "a/b"),
+        ({"envs": ("ALE/Pong-v5",), "lists": {"screen_size": (36,), "network": ("nature",)}}, "."),
+        ({"seeds": tuple(range(100_001))}, "100,001 trials are too many"),
+    ],
+)
+def test_what_a_trial_would_refuse_is_refused_at_once(
+    changes: dict[str, Any], message: str
+) -> None:
+    request = {"envs": ("CartPole-v1",), "seeds": (0,), "base": {}, "lists": {}, **changes}
+    if message == ".":  # the smallest screen still gives the network something to see
+        assert plan(Request(**request))
+        return
+    with pytest.raises(A2CError, match=message) as refused:
+        plan(Request(**request))
+    assert refused.value.exit_code == 2
+
+
+def test_the_same_request_finds_its_directory_again() -> None:
+    def path(**changes: Any) -> Path:
+        request = Request(**{"envs": ("CartPole-v1",), "seeds": (0,), **changes})
+        return default_path(describe(request, plan(request)))
+
+    assert path() == path()
+    assert path().parent == Path("checkpoints")
+    assert path().name.startswith("sweep-CartPole-v1-")
+    different = [path(), path(seeds=(1,)), path(base={"total_steps": 9}), path(sample=1)]
+    assert len(set(different)) == 4
+
+
+# --- the summary
+
+
+def states(results: dict[tuple[str, str], list[float | None]]) -> list[State]:
+    """States of trials by (environment, gamma), a mean return each; None for a failed one."""
+    found = []
+    for (env, gamma), means in results.items():
+        lists = parse_lists([f"gamma={gamma}"])
+        for trial, mean in zip(
+            plan(Request((env,), tuple(range(len(means))), {}, lists)), means, strict=True
+        ):
+            stage = "completed" if mean is not None else "diverged"
+            found.append(State(trial, Path("x"), stage, 1, 1.0, mean))
+    return found
+
+
+def test_summary_of_one_environment() -> None:
+    record = sum_up(
+        states({("CartPole-v1", "0.5"): [1, 2, 3, 10], ("CartPole-v1", "0.9"): [4, 4, 4, 4]})
+    )
+    best, other = record["summary"]["CartPole-v1"]["settings"]
+    assert best == {"setting": {"gamma": 0.9}, "seeds": 4, "missing": 0, "mean": 4.0, "iqm": 4.0,
+                    "ci95": [4.0, 4.0]}  # fmt: skip
+    assert (other["mean"], other["iqm"]) == (4.0, 2.5)
+    assert 1.0 <= other["ci95"][0] < 2.5 < other["ci95"][1] <= 10.0
+    assert record["summary"]["CartPole-v1"]["iqm"] == 4.0
+    assert record["best"] == {"gamma": 0.9}
+    assert record["aggregate"] == []  # nobody has measured humans at it
+
+
+def test_a_setting_that_breaks_does_not_win_by_its_survivors() -> None:
+    record = sum_up(
+        states({("CartPole-v1", "0.5"): [500, None, None], ("CartPole-v1", "0.9"): [9, 9, 9]})
+    )
+    assert record["best"] == {"gamma": 0.9}
+    row = record["summary"]["CartPole-v1"]["settings"][1]
+    assert (row["seeds"], row["missing"], row["mean"]) == (1, 2, 500.0)
+    nothing = sum_up(states({("CartPole-v1", "0.5"): [None]}))
+    assert (nothing["best"], nothing["summary"]["CartPole-v1"]["iqm"]) == (None, None)
+
+
+def test_games_are_pooled_on_the_human_scale() -> None:
+    # Random play at Pong is -20.7 and a human 14.6; at Breakout 1.7 and 30.5.
+    human, half = (14.6, 30.5), ((14.6 - 20.7) / 2, (30.5 + 1.7) / 2)
+    games = ("ALE/Pong-v5", "ALE/Breakout-v5")
+    results: dict[tuple[str, str], list[float | None]] = {}
+    for game, top, middle in zip(games, human, half, strict=True):
+        results[game, "0.5"], results[game, "0.9"] = [middle, middle], [top, top]
+    record = sum_up(states(results))
+    best, other = record["aggregate"]
+    assert (best["setting"], best["games"], best["seeds"]) == ({"gamma": 0.9}, 2, 4)
+    assert (best["mean"], best["iqm"]) == (pytest.approx(1.0), pytest.approx(1.0))
+    assert other["iqm"] == pytest.approx(0.5)
+    assert best["ci95"] == pytest.approx([1.0, 1.0])  # games differ, seeds do not: strata
+    assert record["best"] == {"gamma": 0.9}
+    mixed = sum_up(states({**results, ("CartPole-v1", "0.5"): [1], ("CartPole-v1", "0.9"): [1]}))
+    assert mixed["best"] is None  # no scale for all three
+    assert mixed["aggregate"] == record["aggregate"]
+
+
+# --- runs
+
+
+def differences(one: Path, other: Path) -> dict[str, Any]:
+    """What differs between the trials of two sweeps."""
+    names = sorted(p.parent.relative_to(one) for p in one.rglob("last.safetensors"))
+    assert names == sorted(p.parent.relative_to(other) for p in other.rglob("last.safetensors"))
+    assert names
+    found = {str(name): chaos.differences(one / name, other / name) for name in names}
+    return {name: d for name, d in found.items() if d["tensors"] or d["lines"]}
+
+
+BANDITS = ("sweep", "--env", BANDIT, "--seeds", "0,3", "--set", "learning_rate=1e-3,1e-2",
+           "--total-steps", 300, "--jobs", 2)  # fmt: skip
+
+
+def test_a_sweep_is_its_trials(cli: Cli, tmp_path: Path) -> None:
+    where = tmp_path / "sweep"
+    record = only_json(cli(*BANDITS, "--run-dir", where, "--json"))
+    assert {"runs", "summary", "aggregate", "best", "run_dir"} <= set(record)
+    assert len(record["runs"]) == 4
+    for run in record["runs"]:
+        assert (run["env_id"], run["stopped"]) == (BANDIT, "completed")
+        header, _ = read_header(Path(run["run_dir"]) / "last.safetensors")
+        assert header.mean_return_100 == run["mean_return_100"]
+        assert (header.config.seed, header.env_steps) == (run["seed"], 300)
+        assert header.config.learning_rate == run["setting"]["learning_rate"]
+    rows = record["summary"][BANDIT]["settings"]
+    for row in rows:
+        means = [r["mean_return_100"] for r in record["runs"] if r["setting"] == row["setting"]]
+        assert row["mean"] == pytest.approx(np.mean(means))
+    assert record["best"] == max(rows, key=lambda row: row["iqm"])["setting"]
+    kept = json.loads((where / "sweep.json").read_text())
+    assert {key: kept[key] for key in record} == record
+    # A trial is exactly the run that `a2c train` would have made.
+    name = Path(record["runs"][-1]["run_dir"])
+    config = read_header(name / "last.safetensors")[0].config
+    train(TrainConfig(env=BANDIT, seed=3, learning_rate=1e-2, total_steps=300), run_dir=where / "a")
+    assert config == read_header(where / "a" / "last.safetensors")[0].config
+    assert chaos.differences(name, where / "a")["tensors"] == []
+
+    # Again: nothing runs, nothing is touched. Another request: refused, nothing is touched.
+    before = {p: p.stat().st_mtime_ns for p in where.rglob("*.*") if p.name != "sweep.json"}
+    again = cli(*BANDITS, "--run-dir", where)
+    assert again.code == 0
+    assert "best setting: learning_rate=" in again.stdout
+    assert max(map(len, again.stdout.splitlines())) <= 80
+    other = cli(*BANDITS[:-4], "--total-steps", 301, "--run-dir", where)
+    assert other.code == 1
+    assert "another request (different: base)" in other.stderr
+    inside = cli(*BANDITS, "--run-dir", name)
+    assert inside.code == 1
+    assert "runs of no sweep" in inside.stderr
+    assert before == {p: p.stat().st_mtime_ns for p in where.rglob("*.*") if p.name != "sweep.json"}
+
+
+def test_a_failing_trial_is_reported_and_the_rest_goes_on(cli: Cli, tmp_path: Path) -> None:
+    args = ("--env-arg", "kind=raise", "--env-arg", "at=150", "--seeds", "0-1")
+    outcome = cli("sweep", "--env", "trouble_envs:trouble/Trouble-v0", *args, "--set",
+                  "total_steps=100,200", "--run-dir", tmp_path, "--jobs", 1, "--json")  # fmt: skip
+    assert outcome.code == 1
+    record = json.loads(outcome.stdout)
+    stopped = {(r["setting"]["total_steps"], r["seed"]): r["stopped"] for r in record["runs"]}
+    assert stopped == {(100, 0): "completed", (100, 1): "completed",
+                       (200, 0): "failed", (200, 1): "failed"}  # fmt: skip
+    errors = [line for line in outcome.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert "motor is on fire" in errors[0]
+    assert record["best"] == {"total_steps": 100}
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "word"),
+    [
+        ("--set learning_rat=1", 2, "did you mean 'learning_rate'"),
+        ("--set frame_skip=2", 2, "no effect"),
+        ("--seeds 3-1", 2, "--seeds"),
+        ("--envs atari6", 2, "atari-5"),
+        ("--ray-address auto", 2, "--backend ray"),
+        ("--backend ray --ray-address ray://there", 2, "host:port"),
+        ("--backend cloud", 2, "--backend"),
+        ("--env nope", 2, "no environment"),
+        ("--random 2", 2, "--set gives only 1 combination"),
+    ],
+)
+def test_a_wrong_request_writes_nothing(
+    args: str, code: int, word: str, cli: Cli, tmp_path: Path
+) -> None:
+    outcome = cli("sweep", "--env", "CartPole-v1", *args.split(), "--run-dir", tmp_path / "new")
+    assert (outcome.code, outcome.stdout) == (code, "")
+    assert word in outcome.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_lists_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
+    args = (*BANDITS, "--run-dir", tmp_path / "new", "--dry-run")
+    shown = cli(*args)
+    assert shown.code == 0
+    assert "learning_rate=0.01/seed3" in shown.stdout
+    assert "4 trials, 1,200 steps" in shown.stdout
+    assert len(only_json(cli(*args, "--json"))["runs"]) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_held_by_another_process_is_left_alone(cli: Cli, tmp_path: Path) -> None:
+    from a2c_cli.run import RunDir
+
+    held = RunDir(tmp_path)
+    outcome = cli(*BANDITS, "--run-dir", tmp_path)
+    held.close()
+    assert outcome.code == 1
+    assert "another run is writing" in outcome.stderr

@@ -6,6 +6,8 @@ import contextlib
 import importlib.util
 import logging
 import os
+import re
+import socket
 import sys
 import tempfile
 import threading
@@ -15,15 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.evaluation import available_cores
 from a2c_cli.run import BEST, CONFIG, LAST, METRICS, write_atomic
 from a2c_cli.sweep.drive import RETRIES
 from a2c_cli.sweep.plan import Trial
-from a2c_cli.sweep.state import Ended, Event, Told
+from a2c_cli.sweep.state import Ended, Event, Revived, Told
 
 if TYPE_CHECKING:
     from a2c_cli.engine import Progress
 
 _TELL_EVERY = 1.0  # seconds
+_CONNECT_SECONDS = 5.0
 # What resumes a run, in the order in which it may be copied while the run goes on: the metrics
 # hold all that the checkpoint counts on, and resuming cuts off what is too much.
 _FILES = (CONFIG, BEST, LAST, METRICS)
@@ -45,29 +49,13 @@ class RayBackend:
     """
 
     def __init__(self, jobs: int | None, address: str | None) -> None:
-        check_request(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        options: dict[str, Any] = {"address": address or "local"}
-        if address is None:
-            options |= {"num_cpus": jobs, "include_dashboard": False}
-        if sys.platform == "linux" and (address is None or address.startswith("127.")):
-            # Ray takes 127.0.0.1 for the host's address, which may not be reachable from here.
-            options["_node_ip_address"] = "127.0.0.2" if address is None else address.split(":")[0]
-        try:
-            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            line = (str(error).splitlines() or [""])[0]
-            raise A2CError(
-                f"cannot start or join Ray: {line}",
-                "check --ray-address; this machine must be a node of that cluster",
-            ) from error
-        self._ray, self._here = (
-            ray,
-            NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
-        )
+        with contextlib.ExitStack() as stack:
+            # Ray prints pages about dead nodes on stdout, where only results may stand.
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            self._ray = _start_or_join(jobs or available_cores(), address)
+            self._stack = stack.pop_all()
         self.capacity = jobs or sys.maxsize
         self._running: dict[Any, int] = {}
         self._begun: set[int] = set()
@@ -75,13 +63,16 @@ class RayBackend:
 
     def open(self, directory: Path) -> None:
         """Say where the run directories lie, and leave a mark there by which nodes know it."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         ray, self._directory = self._ray, directory.absolute()
         for old in directory.glob(".shared-*"):
             old.unlink(missing_ok=True)
         self._mark = self._directory / f".shared-{uuid.uuid4().hex}"
         self._mark.touch()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(
-            num_cpus=0, scheduling_strategy=self._here, max_restarts=-1, max_task_retries=-1
+            num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1
         )(Board)
         self._board = actor.remote(str(self._directory))
         # max_calls: a process serves one trial and ends with it.
@@ -99,7 +90,8 @@ class RayBackend:
         if self._stopping:
             ray.get(self._board.stop.remote())  # again: a board that died has forgotten it
         events: list[tuple[int, Event]] = []
-        news = ray.get(self._board.hear.remote())
+        news, revived = ray.get(self._board.hear.remote())
+        events += [(index, Revived("Ray lost its process or node")) for index in revived]
         for index in set(news) & set(self._running.values()):
             self._begun.add(index)
             events.append((index, Told(*news[index])))
@@ -128,6 +120,7 @@ class RayBackend:
         with contextlib.suppress(AttributeError, OSError):
             self._mark.unlink()
         self._ray.shutdown()
+        self._stack.close()
 
 
 def check_request(address: str | None) -> None:
@@ -138,11 +131,37 @@ def check_request(address: str | None) -> None:
     """
     if importlib.util.find_spec("ray") is None:
         raise A2CError("Ray is not installed", "pip install 'a2c-cli[ray]'")
-    if address is not None and "://" in address:
+    if address is not None and not re.fullmatch(r"auto|[^:/\s]+:[0-9]{1,5}", address):
         raise ConfigError(
             f"--ray-address cannot be {address!r}",
-            "run on a node of the cluster: auto or host:port",
+            "run on a node of the cluster, with auto or host:port",
         )
+
+
+def _start_or_join(cores: int, address: str | None) -> Any:
+    """The `ray` module, connected."""
+    options: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False}
+    here = "127.0.0.2"  # Ray takes 127.0.0.1 for the host's own address, which may be walled off
+    try:
+        if address is not None:
+            host, _, port = address.partition(":")
+            if port:  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+            options, here = {}, host
+        if sys.platform == "linux" and here.startswith("127."):
+            options["_node_ip_address"] = here
+        import ray
+
+        ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **options)
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
+        line = " ".join(str(error).split("\n\n")[0].split())
+        raise A2CError(
+            f"cannot {'start' if address is None else 'join'} Ray: {line}",
+            "this machine must be a node of the cluster: ray start --address=..."
+            if address
+            else "try --backend local",
+        ) from error
+    return ray
 
 
 class Board:
@@ -151,16 +170,25 @@ class Board:
     def __init__(self, directory: str) -> None:
         self._directory, self._stop = Path(directory), False
         self._news: dict[int, tuple[Any, ...]] = {}
+        self._begun: set[int] = set()
+        self._revived: list[int] = []
+
+    async def begin(self, index: int) -> None:
+        """A trial's process begins; not the first one if an earlier one was lost."""
+        if index in self._begun:
+            self._revived.append(index)
+        self._begun.add(index)
 
     async def tell(self, index: int, *news: Any) -> bool:
         """Take in where a trial stands; whether it should stop."""
         self._news[index] = news
         return self._stop
 
-    async def hear(self) -> dict[int, tuple[Any, ...]]:
-        """What is new since the last call."""
+    async def hear(self) -> tuple[dict[int, tuple[Any, ...]], list[int]]:
+        """Since the last call: where trials stand, and which ones lost a process."""
         news, self._news = self._news, {}
-        return news
+        revived, self._revived = self._revived, []
+        return news, revived
 
     async def stop(self) -> None:
         """Tell every trial to stop from now on."""
@@ -194,6 +222,7 @@ def _work(index: int, trial: Trial, mark: str, board: Any) -> tuple[str, str]:
     from a2c_cli.sweep.trial import run_trial
 
     with contextlib.ExitStack() as stack:
+        ray.get(board.begin.remote(index))
         shared = Path(mark).exists()
         if shared:
             run_dir = Path(mark).parent / trial.name

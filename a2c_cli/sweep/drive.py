@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from a2c_cli.run import RunDir
 from a2c_cli.sweep.plan import Request, Trial, default_path, describe, plan
-from a2c_cli.sweep.state import Died, Ended, Event, State, Told, look, save
+from a2c_cli.sweep.state import Died, Ended, Event, Revived, State, Told, look, save
 from a2c_cli.sweep.summary import sum_up
 
 RETRIES = 3  # times that a trial whose process died is gone on with
@@ -103,10 +103,12 @@ def drive(
                 state.stage = "running"
                 state.env_steps, state.steps_per_second = event.env_steps, event.steps_per_second
                 state.mean_return_100 = event.mean_return_100
-                continue
-            running.discard(index)
-            if _take_in(state, event, stopping is not None):
-                waiting.appendleft(index)
+            elif isinstance(event, Revived):
+                state.deaths, state.message = state.deaths + 1, event.reason
+            else:
+                running.discard(index)
+                if _take_in(state, event, stopping is not None):
+                    waiting.appendleft(index)
         show(states)
     return stopping
 

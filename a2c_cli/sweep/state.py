@@ -40,7 +40,14 @@ class Died:
     reason: str
 
 
-Event = Told | Ended | Died
+@dataclass(frozen=True)
+class Revived:
+    """A trial's process was gone, and the backend itself has begun another one."""
+
+    reason: str
+
+
+Event = Told | Ended | Died | Revived
 
 
 @dataclass

@@ -26,7 +26,8 @@ LAYERS = [
     ["learner", "evaluation", "bookkeeping", "saliency", "overlay"],
     ["device", "recording"],
     ["engine"],
-    ["report", "sweep"],
+    ["report", "sweep", "sweep.plan", "sweep.trial", "sweep.state", "sweep.summary", "sweep.drive",
+     "sweep.local", "sweep.node", "sweep.cluster", "sweep.table"],
     ["commands.options"],
     ["commands", "commands.train", "commands.evaluate", "commands.record", "commands.inspect",
      "commands.plot", "commands.sweep"],
@@ -115,6 +116,10 @@ def test_gymnasium_and_the_emulator_are_known_to_the_environments_alone() -> Non
     assert {u for u in users if not (u + ".").startswith("envs.")} == set()
 
 
+def test_ray_is_known_to_its_backend_alone() -> None:
+    assert users_of("ray") == {"sweep.cluster", "sweep.node"}
+
+
 def test_what_acts_or_only_reads_never_imports_torch() -> None:
     users = users_of("torch")
     assert "learner" in users
@@ -122,7 +127,7 @@ def test_what_acts_or_only_reads_never_imports_torch() -> None:
         "errors", "config", "schedules", "report", "checkpoint", "run", "agent", "rollout",
         "segment", "normalizers", "policies.acting", "policies.layout", "evaluation", "recording",
         "inspection", "statistics", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
-        "envs.spec", "rng",
+        "envs.spec", "rng", "sweep.plan", "sweep.drive", "sweep.summary", "sweep.table",
     ):  # fmt: skip
         assert module not in users, module
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -480,4 +480,106 @@ def test_nothing_outlives_a_killed_sweep_and_the_same_command_goes_on(
     code, said = Driver(tmp_path / "log", *slow_sweep(where)).wait()
     assert code == 0, said
     gone(processes)
+    assert differences(undisturbed, where) == {}
+
+
+# --- Ray
+
+
+class TwoNodes:
+    """Two Ray nodes of one CPU on this machine; the sweep's own process joins the first."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        # Ray takes 127.0.0.1 for the host's own address, which may be walled off.
+        self._cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "node_ip_address": "127.0.0.2",
+                            "include_dashboard": False},
+        )  # fmt: skip
+        self._second = self._cluster.add_node(num_cpus=1, node_ip_address="127.0.0.3")
+        self.address = self._cluster.address
+
+    def kill_second(self) -> None:
+        self._cluster.remove_node(self._second, allow_graceful=False)
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+    nodes = TwoNodes()
+    yield nodes
+    nodes.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False], ids=["shared directory", "brought back"])
+def test_a_node_lost_in_mid_sweep_changes_nothing(
+    shared: bool, tmp_path: Path, two_nodes: TwoNodes, undisturbed: Path
+) -> None:
+    where = tmp_path / "sweep"
+    # A pause that outlives the minute in which the cluster takes the other node for dead.
+    driver = Driver(
+        tmp_path / "log", *slow_sweep(where, pause=0.02),
+        "--backend", "ray", "--ray-address", two_nodes.address,
+    )  # fmt: skip
+    if not shared:  # without the mark each node takes the directory for its own
+        until(lambda: bool(list(where.glob(".shared-*"))), 60)
+        next(where.glob(".shared-*")).unlink()
+    begun = [trial_dir(where, seed) for seed in (0, 1)]
+    until(lambda: min(map(steps, begun)) > 10, 120)
+    assert (begun[0] / ".lock").exists() == shared
+    before = min(map(steps, begun))
+    two_nodes.kill_second()
+    code, said = driver.wait(300)
+    assert code == 0, said
+    assert said.count("Ray lost its process or node") == 1
+    assert before > 10
+    assert differences(undisturbed, where) == {}
+    assert not list(where.glob(".shared-*"))
+
+
+@pytest.mark.slow
+def test_two_games_and_three_seeds_are_the_same_here_and_on_ray(tmp_path: Path) -> None:
+    here, on_ray = tmp_path / "local", tmp_path / "ray"
+    args = ("sweep", "--env", "ALE/Breakout-v5", "--env", "ALE/Pong-v5", "--seeds", "0-2",
+            "--total-steps", 3000, "--set", "log_every=500", "--jobs", 2, "--json")  # fmt: skip
+    code, said = Driver(tmp_path / "log", *args, "--run-dir", here).wait(300)
+    assert code == 0, said
+    expected = json.loads(said.splitlines()[-1])
+    driver = Driver(tmp_path / "log", *args, "--run-dir", on_ray, "--backend", "ray")
+    pong = on_ray / "ALE-Pong-v5/log_every=500/seed0"
+    until(lambda: steps(pong) >= 2, 120)
+    victim = driver.trial_of(pong)  # kill -9: Ray begins another process
+    if victim is not None:
+        victim.kill()
+    code, said = driver.wait(300)
+    assert code == 0, said
+    assert differences(here, on_ray) == {}
+    found = json.loads(said.splitlines()[-1])
+    assert found["summary"] == expected["summary"]
+    assert found["aggregate"] == expected["aggregate"]
+
+
+@pytest.mark.slow
+def test_a_sweep_on_ray_stops_and_goes_on(tmp_path: Path, undisturbed: Path) -> None:
+    where = tmp_path / "sweep"
+    command = (*slow_sweep(where), "--backend", "ray")
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        before = max(steps(trial_dir(where, seed)) for seed in range(3))
+        driver = Driver(tmp_path / "log", *command)
+        until(
+            lambda before=before: max(steps(trial_dir(where, s)) for s in range(3)) > before + 5, 90
+        )
+        os.kill(driver.pid, number)
+        found, said = driver.wait(60)
+        assert found == code, said
+    code, said = Driver(tmp_path / "log", *command).wait(120)
+    assert code == 0, said
     assert differences(undisturbed, where) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from a2c_cli.sweep.plan import (
 )
 from a2c_cli.sweep.state import State
 from a2c_cli.sweep.summary import sum_up
+from a2c_cli.sweep.table import SweepReporter, show_result
 
 Cli = Callable[..., Outcome]
 BANDIT = "tiny_envs:tiny/Bandit-v0"
@@ -239,6 +241,55 @@ def test_games_are_pooled_on_the_human_scale() -> None:
     mixed = sum_up(states({**results, ("CartPole-v1", "0.5"): [1], ("CartPole-v1", "0.9"): [1]}))
     assert mixed["best"] is None  # no scale for all three
     assert mixed["aggregate"] == record["aggregate"]
+
+
+# --- on the terminal
+
+
+def test_tables_fit_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "20")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # taken for a terminal
+    found = states({("ALE/MontezumaRevenge-v5", "0.123456"): [k * 1000.5 for k in range(200)],
+                    ("ALE/Pong-v5", "0.123456"): [None] * 100})  # fmt: skip
+    for number, state in enumerate(found[:100]):
+        state.stage = "running" if number < 90 else "waiting"
+    with SweepReporter() as watcher:
+        watcher.show(found)
+    shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", x) for x in capsys.readouterr().err.splitlines()]
+    assert len({line for line in shown if "Montezuma" in line}) == 20 - 4
+    assert max(map(len, shown)) <= 60
+    assert "0 ALE-MontezumaRevenge-v5" in shown[1]
+    text = " ".join(" ".join(shown).split())
+    assert "100 of 300 completed, 90 running, 10 waiting, 100 diverged" in text
+    assert "not shown" in text
+    monkeypatch.delenv("FORCE_COLOR")
+    show_result(sum_up(found), json=False)
+    result = capsys.readouterr().out.splitlines()
+    assert max(map(len, result)) <= 60
+    assert any("gamma=0.123456" in line and "100/200" in line for line in result)
+
+
+def test_a_log_has_a_line_for_what_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    found = states({("CartPole-v1", "0.5"): [1.0, 2.0]})
+    found[0].stage = found[1].stage = "running"
+    with SweepReporter() as watcher:
+        watcher.show(found)
+        found[0].deaths, found[0].message = 1, "its process was killed by signal 9"
+        watcher.show(found)
+        found[0].stage, found[1].stage, found[1].message = "completed", "failed", "no\x1b[2J power"
+        for _ in range(3):
+            watcher.show(found)
+    assert capsys.readouterr().err.splitlines() == [
+        "died       CartPole-v1/gamma=0.5/seed0: its process was killed by signal 9",
+        "completed  CartPole-v1/gamma=0.5/seed0  step 1  mean 1.00",
+        "failed     CartPole-v1/gamma=0.5/seed1  step 1  mean 2.00  no?[2J power",
+    ]
+    with SweepReporter(quiet=True) as watcher:
+        watcher.show(found)
+    assert capsys.readouterr().err == ""
 
 
 # --- runs
@@ -466,6 +517,7 @@ def test_killed_trials_and_a_stopped_sweep_end_as_if_left_alone(
     assert differences(undisturbed, where) == {}
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_killed_sweep_and_the_same_command_goes_on(
     tmp_path: Path, undisturbed: Path
 ) -> None:
@@ -549,7 +601,7 @@ def test_a_node_lost_in_mid_sweep_changes_nothing(
 def test_two_games_and_three_seeds_are_the_same_here_and_on_ray(tmp_path: Path) -> None:
     here, on_ray = tmp_path / "local", tmp_path / "ray"
     args = ("sweep", "--env", "ALE/Breakout-v5", "--env", "ALE/Pong-v5", "--seeds", "0-2",
-            "--total-steps", 3000, "--set", "log_every=500", "--jobs", 2, "--json")  # fmt: skip
+            "--total-steps", 1500, "--set", "log_every=500", "--jobs", 2, "--json")  # fmt: skip
     code, said = Driver(tmp_path / "log", *args, "--run-dir", here).wait(300)
     assert code == 0, said
     expected = json.loads(said.splitlines()[-1])

@@ -74,28 +74,38 @@ class RayBackend:
         self._running[reference] = index
 
     def poll(self, seconds: float) -> list[tuple[int, Event]]:
-        """What has happened to which trial; waits up to `seconds` for one to end."""
-        ray = self._ray
-        done, _ = ray.wait(list(self._running), timeout=seconds)
-        if self._stopping:
-            ray.get(self._board.stop.remote())  # again: a board that died has forgotten it
-        events: list[tuple[int, Event]] = []
-        news, revived = ray.get(self._board.hear.remote())
-        events += [(index, Revived("Ray lost its process or node")) for index in revived]
+        """What has happened to which trial; waits up to `seconds` for one to end.
+
+        Raises:
+            A2CError: the cluster is gone.
+        """
+        ray, tasks = self._ray, list(self._running)
+        try:
+            ray.wait(tasks, timeout=seconds)
+            done, _ = ray.wait(tasks, num_returns=len(tasks), timeout=0)
+            if self._stopping:
+                ray.get(self._board.stop.remote())  # again: a board that died has forgotten it
+            news, revived = ray.get(self._board.hear.remote())
+        except ray.exceptions.RayError as error:
+            raise A2CError(
+                f"the Ray cluster is gone: {_first_line(error)}",
+                "the same command goes on with the sweep",
+            ) from error
+        events: list[tuple[int, Event]] = [
+            (index, Revived("Ray lost its process or node")) for index in revived
+        ]
         for index in set(news) & set(self._running.values()):
             self._begun.add(index)
             events.append((index, Told(*news[index])))
-        for reference in done:
-            index = self._running.pop(reference)
-            try:
-                ended = Ended(*ray.get(reference))
-            except ray.exceptions.TaskCancelledError:
-                ended = Ended("interrupted")
-            except ray.exceptions.RayError as error:
-                lines = [line for line in str(error).splitlines() if line.strip()]
-                ended = Ended("failed", lines[-1] if lines else type(error).__name__)
-            events.append((index, ended))
-        return events
+        return events + [(self._running.pop(task), self._ending(task)) for task in done]
+
+    def _ending(self, task: Any) -> Ended:
+        try:
+            return Ended(*self._ray.get(task))
+        except self._ray.exceptions.TaskCancelledError:
+            return Ended("interrupted")
+        except self._ray.exceptions.RayError as error:
+            return Ended("failed", _first_line(error))
 
     def stop(self) -> None:
         """Ask all trials to save and end, and take back those that have not begun."""
@@ -144,11 +154,15 @@ def _start_or_join(cores: int, address: str | None) -> Any:
 
         ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **options)
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
-        line = " ".join(str(error).split("\n\n")[0].split())
         raise A2CError(
-            f"cannot {'start' if address is None else 'join'} Ray: {line}",
+            f"cannot {'start' if address is None else 'join'} Ray: {_first_line(error)}",
             "this machine must be a node of the cluster: ray start --address=..."
             if address
             else "try --backend local",
         ) from error
     return ray
+
+
+def _first_line(error: Exception) -> str:
+    """The message without the pages that may follow it."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -97,7 +97,7 @@ def drive(
             index = waiting.popleft()
             running.add(index)
             backend.start(index, states[index].trial)
-        for index, event in backend.poll(_POLL):
+        for index, event in backend.poll(_POLL) if running else ():
             state = states[index]
             if isinstance(event, Told):
                 state.stage = "running"
@@ -110,7 +110,8 @@ def drive(
                 if _take_in(state, event, stopping is not None):
                     waiting.appendleft(index)
         show(states)
-    return stopping
+    left = any(state.stage in ("waiting", "interrupted") for state in states)
+    return stopping if left else None
 
 
 def _take_in(state: State, event: Ended | Died, stopping: bool) -> bool:

@@ -107,6 +107,7 @@ def _work(trial: Trial, run_dir: Path, pipe: Connection) -> None:
     from a2c_cli.engine import Progress
     from a2c_cli.sweep.trial import run_trial
 
+    os.dup2(2, 1)  # what an environment prints must not stand among the results
     terminated = ask_to_stop(quiet=True)
     # Ctrl-C reaches the whole group of processes; the sweep's own answers it, through the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,6 +9,7 @@ import numpy as np
 
 from a2c_cli.scores import reference_scores
 from a2c_cli.statistics import human_normalized, iqm, stratified_bootstrap_ci
+from a2c_cli.sweep.plan import setting_text
 from a2c_cli.sweep.state import State
 
 
@@ -30,7 +31,7 @@ def sum_up(states: Sequence[State]) -> dict[str, Any]:
     found: dict[str, dict[str, list[State]]] = {}
     settings: dict[str, Mapping[str, Any]] = {}
     for state in states:
-        setting = state.trial.name.split("/")[1]
+        setting = setting_text(state.trial.setting)
         settings[setting] = state.trial.setting
         found.setdefault(state.trial.env_id, {}).setdefault(setting, []).append(state)
     summary = {}

@@ -21,6 +21,7 @@ from a2c_cli.sweep.plan import Trial, setting_text
 from a2c_cli.sweep.state import State
 
 _LOG_SECONDS = 30.0
+_COLUMNS = {"done": 5, "steps/s": 7, "mean": 7, "left": 9}  # beside the trial; 60 in all
 _ENDED = ("completed", "failed", "diverged", "interrupted")
 _STAGES = ("completed", "running", "waiting", "failed", "diverged", "interrupted")
 
@@ -72,17 +73,18 @@ class SweepReporter:
         troubled = [s for s in states if s.stage in ("failed", "diverged")]
         room = max(3, self._console.height - 4)
         rows = [*running, *troubled][:room]
-        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), expand=False)
-        table.add_column("trial", no_wrap=True, overflow="ellipsis", ratio=1)
-        for name in ("done", "steps/s", "mean", "left"):
-            table.add_column(name, justify="right", no_wrap=True)
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("trial", no_wrap=True)
+        for name, width in _COLUMNS.items():
+            table.add_column(name, justify="right", no_wrap=True, min_width=width)
+        room = max(10, self._console.width - sum(_COLUMNS.values()) - len(_COLUMNS) - 1)
         for state in rows:
             live = state.stage == "running"
             share = f"{100 * state.env_steps / state.total_steps:.0f} %"
             rate = f"{state.steps_per_second:,.0f}" if live else ""
             left = _time_left([state], state.steps_per_second) if live else state.stage
-            style = "" if live else "red"
-            label = Text(safe_text(state.trial.name), style)
+            label = Text(safe_text(_label(state.trial)), "" if live else "red")
+            label.truncate(room, overflow="ellipsis")
             table.add_row(label, share, rate, _number(state.mean_return_100), left)
         more = len(running) + len(troubled) - len(rows)
         counts = Text(_counts(states) + (f" ({more} not shown)" if more else ""), "dim")
@@ -103,6 +105,12 @@ class SweepReporter:
         if time.monotonic() - self._last_line > _LOG_SECONDS:
             self._last_line = time.monotonic()
             say(_counts(states))
+
+
+def _label(trial: Trial) -> str:
+    """What tells trials apart comes first: a narrow terminal cuts the end."""
+    env, setting, seed = trial.name.split("/")
+    return " ".join([seed.removeprefix("seed"), env, setting if trial.setting else ""])
 
 
 def _counts(states: Sequence[State]) -> str:
@@ -168,19 +176,18 @@ def _show_rows(
     """Settings, best first: seeds, mean, IQM and the interval of the IQM."""
     console.print(Text(safe_text(title), "bold"))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("setting", overflow="fold", ratio=1)
+    table.add_column("setting", overflow="fold")
     for name in ("runs", "mean", "IQM", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        runs = f"{row['seeds']}" + (
-            f" of {row['seeds'] + row['missing']}" if row["missing"] else ""
-        )
+        runs = str(row["seeds"]) + (f"/{row['seeds'] + row['missing']}" if row["missing"] else "")
         if row["iqm"] is None:
             cells = ("-", "-", "-")
         else:
             low, high = (_number(scale * bound) for bound in row["ci95"])
             cells = (_number(scale * row["mean"]), _number(scale * row["iqm"]), f"{low} to {high}")
-        table.add_row(Text(safe_text(setting_text(row["setting"]))), runs, *cells)
+        name = setting_text(row["setting"]).replace(", ", "\n")  # never cut within a number
+        table.add_row(Text("\n".join(map(safe_text, name.split("\n")))), runs, *cells)
     console.print(table)
     console.print()
 

@@ -51,5 +51,5 @@ def run_trial(
             time.sleep(0.2)
         except A2CError as error:
             return "failed", "; ".join(filter(None, (error.message, error.hint)))
-        except (OSError, MemoryError) as error:
-            return "failed", f"{type(error).__name__}: {error}"
+        except Exception as error:  # a fault of one trial must not look like a killed process
+            return "failed", f"unexpected {type(error).__name__}: {error}"

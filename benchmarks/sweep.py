@@ -66,7 +66,8 @@ def sweep(trials: int, steps: int, jobs: int, backend: str, where: Path) -> dict
         output.seek(0)
         record = json.loads(output.read().splitlines()[-1])
     completed = sum(run["stopped"] == "completed" for run in record["runs"])
-    running = [rss for begun, rss in memory if begun > jobs]
+    memory = [(begun, rss) for begun, rss in memory if begun > jobs]
+    running = [rss for _, rss in memory]
     return {
         "backend": backend,
         "trials": trials,
@@ -78,9 +79,9 @@ def sweep(trials: int, steps: int, jobs: int, backend: str, where: Path) -> dict
         "seconds_per_trial": round((seconds - (first or 0.0)) * jobs / trials, 3),
         "driver_mb": {"first": round(running[0], 1), "last": round(running[-1], 1),
                       "most": round(max(running), 1)},
-        "driver_mb_by_trials_begun": [
-            (begun, round(rss, 1)) for begun, rss in memory[:: max(1, len(memory) // _SAMPLES)]
-        ],
+        "driver_mb_by_trials_begun": {
+            begun: round(rss, 1) for begun, rss in memory[:: max(1, len(memory) // _SAMPLES)]
+        },
     }  # fmt: skip
 
 

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from conftest import TESTS, Outcome
+from conftest import TESTS, Outcome, run_python
 from test_cli import only_json
 from test_unkillable import chaos, until
 
 from a2c_cli import TrainConfig, train
 from a2c_cli.checkpoint import read_header
 from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.sweep.drive import RETRIES
 from a2c_cli.sweep.plan import (
     Request,
     combinations,
@@ -363,6 +364,17 @@ def test_a_failing_trial_is_reported_and_the_rest_goes_on(cli: Cli, tmp_path: Pa
     assert record["best"] == {"total_steps": 100}
 
 
+def test_a_trial_that_always_dies_is_given_up(cli: Cli, tmp_path: Path) -> None:
+    args = ("--env-arg", "kind=killed", "--env-arg", "at=150", "--seeds", "0")
+    outcome = cli("sweep", "--env", "trouble_envs:trouble/Trouble-v0", *args, "--set",
+                  "total_steps=200,100", "--run-dir", tmp_path, "--jobs", 1, "--json")  # fmt: skip
+    assert outcome.code == 1
+    record = json.loads(outcome.stdout)
+    assert [run["stopped"] for run in record["runs"]] == ["failed", "completed"]
+    assert record["runs"][0]["message"] == "its process was killed by signal 9"
+    assert outcome.stderr.count("died ") == 1 + RETRIES
+
+
 @pytest.mark.parametrize(
     ("args", "code", "word"),
     [
@@ -394,6 +406,16 @@ def test_a_dry_run_lists_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
     assert "4 trials, 1,200 steps" in shown.stdout
     assert len(only_json(cli(*args, "--json"))["runs"]) == 4
     assert not list(tmp_path.iterdir())
+
+
+def test_the_process_of_the_sweep_imports_neither_torch_nor_ray() -> None:
+    done = run_python(
+        "-c",
+        "import sys\n"
+        "from a2c_cli.sweep import cluster, drive, local, plan, table\n"
+        "print({'torch', 'ray', 'matplotlib'} & set(sys.modules))",
+    )
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_a_sweep_held_by_another_process_is_left_alone(cli: Cli, tmp_path: Path) -> None:

@@ -15,16 +15,15 @@ from a2c_cli.errors import ConfigError
 from a2c_cli.signals import EXIT_CODES, ask_to_stop, raise_stopped
 
 EXAMPLES = """
-Train many agents: environments, settings and seeds, each trial one run of one stream.
+Train many agents: environments, settings and seeds, one stream each.
 
-Repeat the command to go on with a sweep that was stopped: finished trials are left alone,
-half-finished ones resume, failed ones are tried again.
+The same command goes on with a sweep that was stopped or killed.
 
 [bold]Examples[/bold]
   a2c sweep --env CartPole-v1 --seeds 0-4
   a2c sweep --env ALE/Breakout-v5 --env ALE/Pong-v5 --seeds 0-2
-  a2c sweep --env CartPole-v1 --set learning_rate=5e-4,1e-3 --set n_steps=16,32
-  a2c sweep --envs atari-5 --set entropy_coef=0.01,0.02,0.04 --random 2 --dry-run
+  a2c sweep --env CartPole-v1 --set gamma=0.98,0.99 --set n_steps=16,32
+  a2c sweep --envs atari-5 --set n_steps=20,40,80 --random 2 --dry-run
   a2c sweep --envs atari-57 --seeds 0-4 --backend ray --ray-address auto
 """
 

@@ -13,10 +13,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from a2c_cli.signals import ask_to_stop
 from a2c_cli.sweep.plan import Trial
 from a2c_cli.sweep.state import Died, Ended, Event, Told
+
+if TYPE_CHECKING:
+    from a2c_cli.engine import Progress
 
 _GRACE = 30.0  # seconds in which a trial that was asked to stop should have saved
 _TELL_EVERY = 0.5  # seconds
@@ -52,9 +56,15 @@ class LocalBackend:
         """Begin or go on with a trial."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(trial, self._directory / trial.name, theirs), daemon=True
+            target=_work, args=(trial, self._directory / trial.name, theirs)
         )
-        process.start()
+        # Ctrl-C reaches the whole group of processes; only the sweep's own answers it. Others
+        # inherit the mask from their first moment on.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self._running[index] = process, ours
 
@@ -104,13 +114,10 @@ class LocalBackend:
 
 def _work(trial: Trial, run_dir: Path, pipe: Connection) -> None:
     """The life of a trial's process."""
-    from a2c_cli.engine import Progress
-    from a2c_cli.sweep.trial import run_trial
+    from a2c_cli.sweep.trial import run_trial  # imports torch, which the sweep's own never does
 
     os.dup2(2, 1)  # what an environment prints must not stand among the results
     terminated = ask_to_stop(quiet=True)
-    # Ctrl-C reaches the whole group of processes; the sweep's own answers it, through the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop: list[str] = []
 
     def watch() -> None:

@@ -98,7 +98,7 @@ def sweep(
     from a2c_cli import report
     from a2c_cli.evaluation import available_cores
     from a2c_cli.sweep import cluster, local, plan, table
-    from a2c_cli.sweep.drive import run_sweep
+    from a2c_cli.sweep.drive import Backend, run_sweep
 
     raise_stopped()
     base: dict[str, Any] = {"env_args": options.parse_env_args(env_arg or [])}
@@ -115,7 +115,7 @@ def sweep(
         table.show_plan(plan.plan(request), json=json)
         return
 
-    def make_backend() -> Any:
+    def make_backend() -> Backend:
         if backend is BackendName.ray:
             return cluster.RayBackend(jobs, ray_address)
         return local.LocalBackend(jobs or available_cores())

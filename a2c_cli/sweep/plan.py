@@ -189,13 +189,15 @@ def plan(request: Request) -> list[Trial]:
         raise ConfigError(f"{key} is given both by {option(key)} and by --set", "leave one out")
     configs: dict[str, tuple[dict[str, Scalar], TrainConfig]] = {}
     for env_id in request.envs:
+        kind, continuous = probe(env_id, request.base.get("env_args", {}))
         specs: dict[tuple[Any, ...], EnvSpec] = {}
         for setting in settings:
             values = {**request.base, **setting, "env": env_id}
             name = "/".join((_slug(env_id), _setting_name(setting)))
             if name in configs:
                 raise ConfigError(f"two trials would share the directory {name}")
-            config = _resolved(from_dict(values, "the sweep"), specs)
+            config = resolve(from_dict(values, "the sweep"), kind, continuous=continuous)
+            _check_network(config, kind, specs)
             configs[name] = setting, config
     return [
         Trial(f"{name}/seed{seed}", setting, dataclasses.replace(config, seed=seed))
@@ -204,20 +206,17 @@ def plan(request: Request) -> list[Trial]:
     ]
 
 
-def _resolved(config: TrainConfig, specs: dict[tuple[Any, ...], EnvSpec]) -> TrainConfig:
-    """The complete config, after building its environment (once for all that share its frames)."""
-    kind, continuous = probe(config.env, config.env_args)
-    config = resolve(config, kind, continuous=continuous)
+def _check_network(config: TrainConfig, kind: str, specs: dict[tuple[Any, ...], EnvSpec]) -> None:
+    """Whether the network fits what the environment shows; built once for all equal frames."""
     if config.threads != 1:
         raise ConfigError(f"threads cannot be {config.threads}", _NOT_A_SETTING["threads"])
     wrappers = {name: getattr(config, name) for name in WRAPPERS[kind]}
-    key = tuple(wrappers.values())
-    if key not in specs:
+    frames = tuple(wrappers.values())
+    if frames not in specs:
         env = make_env(config.env, config.env_args, wrappers, seed=0)
-        specs[key] = env.spec
+        specs[frames] = env.spec
         env.close()
-    make_layout(config, specs[key])
-    return config
+    make_layout(config, specs[frames])
 
 
 def describe(request: Request, trials: Sequence[Trial]) -> dict[str, Any]:

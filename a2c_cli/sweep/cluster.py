@@ -18,13 +18,13 @@ from a2c_cli.evaluation import available_cores
 from a2c_cli.sweep.drive import RETRIES
 from a2c_cli.sweep.node import Board, work
 from a2c_cli.sweep.plan import Trial
-from a2c_cli.sweep.state import Ended, Event, Revived, Told
+from a2c_cli.sweep.state import Died, Ended, Event, Revived
 
 _CONNECT_SECONDS = 5.0
 
 
 class RayBackend:
-    """Runs trials as Ray tasks of one CPU, each in a process of its own.
+    """Runs trials as Ray tasks of one CPU.
 
     Ray goes on with a trial elsewhere when its process or node dies. A node that shares the
     sweep's directory trains in it; any other one trains in a directory of its own, and each
@@ -65,8 +65,7 @@ class RayBackend:
             num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1
         )(Board)
         self._board = actor.remote(str(self._directory))
-        # max_calls: a process serves one trial and ends with it.
-        self._task = ray.remote(num_cpus=1, max_retries=RETRIES, max_calls=1)(work)
+        self._task = ray.remote(num_cpus=1, max_retries=RETRIES)(work)
 
     def start(self, index: int, trial: Trial) -> None:
         """Hand a trial to Ray."""
@@ -96,12 +95,13 @@ class RayBackend:
         ]
         for index in set(news) & set(self._running.values()):
             self._begun.add(index)
-            events.append((index, Told(*news[index])))
+            events.append((index, news[index]))
         return events + [(self._running.pop(task), self._ending(task)) for task in done]
 
-    def _ending(self, task: Any) -> Ended:
+    def _ending(self, task: Any) -> Ended | Died:
         try:
-            return Ended(*self._ray.get(task))
+            ending: Ended | Died = self._ray.get(task)
+            return ending
         except self._ray.exceptions.TaskCancelledError:
             return Ended("interrupted")
         except self._ray.exceptions.RayError as error:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from a2c_cli.run import BEST, CONFIG, LAST, METRICS, write_atomic
+from a2c_cli.sweep.local import LocalBackend
 from a2c_cli.sweep.plan import Trial
+from a2c_cli.sweep.state import Died, Ended, Told
 
-if TYPE_CHECKING:
-    from a2c_cli.engine import Progress
-
-_TELL_EVERY = 1.0  # seconds
+_TELL_EVERY = 2.0  # seconds; a thousand trials tell one board
 # What resumes a run, in the order in which it may be copied while the run goes on: the metrics
 # hold all that the checkpoint counts on, and resuming cuts off what is too much.
 _FILES = (CONFIG, BEST, LAST, METRICS)
@@ -26,7 +25,7 @@ class Board:
 
     def __init__(self, directory: str) -> None:
         self._directory, self._stop = Path(directory), False
-        self._news: dict[int, tuple[Any, ...]] = {}
+        self._news: dict[int, Told] = {}
         self._begun: set[int] = set()
         self._revived: list[int] = []
 
@@ -36,12 +35,12 @@ class Board:
             self._revived.append(index)
         self._begun.add(index)
 
-    async def tell(self, index: int, *news: Any) -> bool:
+    async def tell(self, index: int, news: Told) -> bool:
         """Take in where a trial stands; whether it should stop."""
         self._news[index] = news
         return self._stop
 
-    async def hear(self) -> tuple[dict[int, tuple[Any, ...]], list[int]]:
+    async def hear(self) -> tuple[dict[int, Told], list[int]]:
         """Since the last call: where trials stand, and which ones lost a process."""
         news, self._news = self._news, {}
         revived, self._revived = self._revived, []
@@ -72,49 +71,50 @@ def unpack(files: Mapping[str, bytes], run_dir: Path) -> None:
         write_atomic(run_dir / name, files[name])
 
 
-def work(index: int, trial: Trial, mark: str, board: Any) -> tuple[str, str]:
-    """The task: one trial, in the shared directory or in one that is brought back."""
+def work(index: int, trial: Trial, mark: str, board: Any) -> Ended | Died:
+    """The task: one trial in a process of its own, which saves and ends if this one dies.
+
+    Ray keeps this process for the next task, and so the torch that its trials are forked from.
+
+    Args:
+        index: the trial's number.
+        trial: what to run.
+        mark: a file in the sweep's directory; whoever sees it trains there, anybody else in a
+            directory that is brought back.
+        board: the actor to tell.
+    """
     import ray
 
-    from a2c_cli.sweep.trial import run_trial
-
+    ray.get(board.begin.remote(index))
     with contextlib.ExitStack() as stack:
-        ray.get(board.begin.remote(index))
-        shared = Path(mark).exists()
-        if shared:
-            run_dir = Path(mark).parent / trial.name
-        else:
-            run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="a2c-trial-")))
-            unpack(ray.get(board.fetch.remote(trial.name)), run_dir)
-        stop: list[str] = []
-        stands: list[Any] = [(0, 0.0, None)]
-        ended = threading.Event()
-
-        def watch() -> None:
-            """Tell and be told; without the board there is no sweep to train for."""
-            saved = 0
-            while not ended.is_set():
-                try:
-                    if ray.get(board.tell.remote(index, *stands[0])):
-                        stop.append("interrupted")
-                    last = run_dir / LAST
-                    if not shared and last.exists() and last.stat().st_mtime_ns != saved:
-                        saved = last.stat().st_mtime_ns
-                        ray.get(board.keep.remote(trial.name, pack(run_dir)))
-                except Exception:
-                    stop.append("interrupted")
-                ended.wait(_TELL_EVERY)
-
-        def note(p: Progress) -> None:
-            stands[0] = (p.env_steps, p.steps_per_second, p.mean_return_100)
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            result = run_trial(trial.config, run_dir, note, lambda: stop[0] if stop else None)
-        finally:
-            ended.set()
-            watcher.join()
+        directory, shared = Path(mark).parent, Path(mark).exists()
         if not shared:
-            ray.get(board.keep.remote(trial.name, pack(run_dir)))
-        return result
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="a2c-sweep-")))
+            unpack(ray.get(board.fetch.remote(trial.name)), directory / trial.name)
+        last = directory / trial.name / LAST
+        backend = LocalBackend(1)
+        stack.callback(backend.close)
+        backend.open(directory)
+        backend.start(index, trial)
+        told, due, saved, stopping = Told(0, 0.0, None), 0.0, 0, False
+        while True:
+            for _, event in backend.poll(_TELL_EVERY):
+                if isinstance(event, Told):
+                    told = event
+                elif isinstance(event, Ended | Died):
+                    if not shared:
+                        ray.get(board.keep.remote(trial.name, pack(last.parent)))
+                    return event
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + _TELL_EVERY
+            try:
+                stop = ray.get(board.tell.remote(index, told))
+                if not shared and last.exists() and last.stat().st_mtime_ns != saved:
+                    saved = last.stat().st_mtime_ns
+                    ray.get(board.keep.remote(trial.name, pack(last.parent)))
+            except ray.exceptions.RayError:
+                stop = True  # without the board there is no sweep to train for
+            if stop and not stopping:
+                stopping = True
+                backend.stop()

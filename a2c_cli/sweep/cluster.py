@@ -49,6 +49,7 @@ class RayBackend:
         self.capacity = jobs or sys.maxsize
         self._running: dict[Any, int] = {}
         self._begun: set[int] = set()
+        self._started = 0
         self._stopping = False
 
     def open(self, directory: Path) -> None:
@@ -69,7 +70,8 @@ class RayBackend:
 
     def start(self, index: int, trial: Trial) -> None:
         """Hand a trial to Ray."""
-        reference = self._task.remote(index, trial, str(self._mark), self._board)
+        self._started += 1
+        reference = self._task.remote(index, self._started, trial, str(self._mark), self._board)
         self._running[reference] = index
 
     def poll(self, seconds: float) -> list[tuple[int, Event]]:

@@ -29,11 +29,11 @@ class Board:
         self._begun: set[int] = set()
         self._revived: list[int] = []
 
-    async def begin(self, index: int) -> None:
-        """A trial's process begins; not the first one if an earlier one was lost."""
-        if index in self._begun:
+    async def begin(self, index: int, task: int) -> None:
+        """A trial's task begins; for the second time if Ray has lost the process of the first."""
+        if task in self._begun:
             self._revived.append(index)
-        self._begun.add(index)
+        self._begun.add(task)
 
     async def tell(self, index: int, news: Told) -> bool:
         """Take in where a trial stands; whether it should stop."""
@@ -71,13 +71,14 @@ def unpack(files: Mapping[str, bytes], run_dir: Path) -> None:
         write_atomic(run_dir / name, files[name])
 
 
-def work(index: int, trial: Trial, mark: str, board: Any) -> Ended | Died:
+def work(index: int, task: int, trial: Trial, mark: str, board: Any) -> Ended | Died:
     """The task: one trial in a process of its own, which saves and ends if this one dies.
 
     Ray keeps this process for the next task, and so the torch that its trials are forked from.
 
     Args:
         index: the trial's number.
+        task: the task's own number, the same when Ray tries it again.
         trial: what to run.
         mark: a file in the sweep's directory; whoever sees it trains there, anybody else in a
             directory that is brought back.
@@ -85,7 +86,7 @@ def work(index: int, trial: Trial, mark: str, board: Any) -> Ended | Died:
     """
     import ray
 
-    ray.get(board.begin.remote(index))
+    ray.get(board.begin.remote(index, task))
     with contextlib.ExitStack() as stack:
         directory, shared = Path(mark).parent, Path(mark).exists()
         if not shared:

@@ -528,6 +528,10 @@ def test_killed_trials_and_a_stopped_sweep_end_as_if_left_alone(
     victim.wait(10)
     until(lambda: driver.trial_of(trial_dir(where, 0)) is not None)  # and it goes on
     processes = driver.children()
+    trial = driver.trial_of(trial_dir(where, 0))
+    assert trial is not None
+    blocked = Path(f"/proc/{trial.pid}/status").read_text().partition("SigBlk:")[2].split()[0]
+    assert int(blocked, 16) & 1 << (signal.SIGINT - 1)  # the sweep's own process answers it
     os.killpg(driver.pid, signal.SIGINT)  # Ctrl-C reaches the whole group
     code, said = driver.wait()
     assert code == 130, said

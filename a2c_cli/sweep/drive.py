@@ -91,6 +91,9 @@ def drive(
     stopping: str | None = None
     while waiting or running:
         if stopping is None and (stopping := should_stop()) is not None:
+            for index in waiting:  # the signal may have reached a trial first
+                if states[index].deaths:
+                    states[index].stage = "interrupted"
             waiting.clear()
             backend.stop()
         while waiting and len(running) < backend.capacity:

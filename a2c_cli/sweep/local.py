@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -60,7 +61,8 @@ class LocalBackend:
             target=_work, args=(trial, self._directory / trial.name, theirs)
         )
         # Ctrl-C reaches the whole group of processes; only the sweep's own answers it. Others
-        # inherit the mask from their first moment on.
+        # inherit the mask from their first moment on, unless the tracker's start lifts it again.
+        resource_tracker.ensure_running()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()

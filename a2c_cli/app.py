@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from a2c_cli.commands import evaluate, inspect, plot, record, train
+from a2c_cli.commands import evaluate, inspect, plot, record, sweep, train
 from a2c_cli.errors import A2CError, safe_text
 from a2c_cli.signals import EXIT_CODES, Stopped, handled
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, record, inspect, plot):
+for command in (train, evaluate, record, inspect, plot, sweep):
     command.register(app)
 
 
@@ -99,6 +99,6 @@ def _fail(message: str, hint: str, code: int) -> int:
 
 
 def _help_command() -> str:
-    known = {"train", "evaluate", "record", "inspect", "plot"}
+    known = {"train", "evaluate", "record", "inspect", "plot", "sweep"}
     names = [arg for arg in sys.argv[1:] if arg in known][:1]
     return " ".join(["a2c", *names, "--help"])

@@ -46,3 +46,7 @@ class CheckpointError(A2CError):
 
 class RunDirError(A2CError):
     """A run directory is in use, unwritable, full, or holds another run."""
+
+
+class RunInUseError(RunDirError):
+    """Another process has the run directory."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.errors import A2CError, CheckpointError, RunDirError
+from a2c_cli.errors import A2CError, CheckpointError, RunDirError, RunInUseError
 
 CHECKPOINTS = Path("checkpoints")
 LAST, BEST, METRICS, CONFIG, LOCK = (
@@ -53,7 +53,7 @@ class RunDir:
         except OSError as error:
             os.close(self._lock)
             if isinstance(error, BlockingIOError):
-                raise RunDirError(
+                raise RunInUseError(
                     f"another run is writing in {path}", "wait for it, or choose another --run-dir"
                 ) from None
             raise RunDirError(

@@ -131,6 +131,8 @@ def stratified_bootstrap_ci(
     then as `bootstrap_ci`. Every resample keeps each game's number of runs, so the spread
     between games, which are fixed and not a sample, does not widen the interval. All runs
     are pooled with equal weight: a game with more runs counts for more.
+    Few runs a game make it too narrow: of 95 % intervals for the IQM of normal scores, 73 % hold
+    the truth for one game and three runs, 85 % for five games of three, 92 % for 57 games of five.
 
     Source: Agarwal et al. 2021, arXiv 2108.13264, section 4.1 (as in rliable).
 

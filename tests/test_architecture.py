@@ -30,7 +30,8 @@ LAYERS = [
     ["device", "camera", "recording", "progress", "filming", "judging", "keeping", "tracking"],
     ["training"],
     ["engine"],
-    ["report", "sweep"],
+    ["report", "sweep", "sweep.plan", "sweep.trial", "sweep.state", "sweep.summary", "sweep.drive",
+     "sweep.local", "sweep.node", "sweep.cluster", "sweep.table"],
     ["commands.options"],
     ["commands", "commands.train", "commands.evaluate", "commands.record", "commands.inspect",
      "commands.plot", "commands.sweep"],
@@ -122,6 +123,10 @@ def test_matplotlib_is_known_to_the_drawing_alone() -> None:
     assert users_of("matplotlib") == {"panels", "plots"}
 
 
+def test_ray_is_known_to_its_backend_alone() -> None:
+    assert users_of("ray") == {"sweep.cluster", "sweep.node"}
+
+
 def test_what_acts_or_only_reads_never_imports_torch() -> None:
     users = users_of("torch")
     assert "learner" in users
@@ -131,6 +136,7 @@ def test_what_acts_or_only_reads_never_imports_torch() -> None:
         "inspection", "statistics", "weights", "overlay", "policy_view",
         "canvas", "camera", "scores", "video", "envs.make", "envs.atari", "envs.gym_env",
         "envs.spec", "rng", "curves", "comparison", "plots", "page",
+        "sweep.plan", "sweep.drive", "sweep.summary", "sweep.table",
     ):  # fmt: skip
         assert module not in users, module
 

@@ -216,6 +216,23 @@ def test_stratified_interval_covers_the_true_value() -> None:
     assert 0.90 <= covered / trials <= 0.975
 
 
+@pytest.mark.parametrize(
+    ("games", "seeds", "due"), [(1, 3, 0.73), (5, 3, 0.85), (5, 5, 0.89), (1, 40, 0.945)]
+)
+def test_coverage_of_the_iqm_of_few_seeds_is_what_the_readme_says(
+    games: int, seeds: int, due: float
+) -> None:
+    # The truth is the expected IQM of such a table, which is the middle of the games by symmetry.
+    rng = np.random.default_rng(13)
+    levels = np.linspace(-2.0, 2.0, games) if games > 1 else np.zeros(1)
+    trials, covered = 500, 0
+    for trial in range(trials):
+        table = list(rng.normal(levels[:, None], 1.0, size=(games, seeds)))
+        low, high = stratified_bootstrap_ci(table, iqm, resamples=300, seed=trial)
+        covered += low <= 0.0 <= high
+    assert covered / trials == pytest.approx(due, abs=3.0 * math.sqrt(due * (1 - due) / trials))
+
+
 def test_games_with_equal_scores_are_drawn_independently() -> None:
     # With one stream shared by both games the mean would have the variance of one game.
     game = np.random.default_rng(12).normal(size=200)

@@ -5,6 +5,8 @@ Each is a corridor that is over after ten steps and goes wrong at its step numbe
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import Any
 
@@ -50,6 +52,8 @@ class Trouble(gymnasium.Env[Any, Any]):
         reward: Any = float(action)
         if self._total == self._at:
             match self._kind:
+                case "killed":
+                    os.kill(os.getpid(), signal.SIGKILL)
                 case "raise":
                     raise RuntimeError("the motor\nis on fire")
                 case "nan-reward":

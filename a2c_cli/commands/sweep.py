@@ -1,0 +1,137 @@
+"""a2c sweep."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from a2c_cli.commands import options
+from a2c_cli.errors import ConfigError
+from a2c_cli.signals import EXIT_CODES, ask_to_stop, raise_stopped
+
+EXAMPLES = """
+Train many agents: environments, settings and seeds, one stream each.
+
+The same command goes on with a sweep that was stopped or killed.
+
+[bold]Examples[/bold]
+  a2c sweep --env CartPole-v1 --seeds 0-4
+  a2c sweep --env ALE/Breakout-v5 --env ALE/Pong-v5 --seeds 0-2
+  a2c sweep --env CartPole-v1 --set gamma=0.98,0.99 --set n_steps=16,32
+  a2c sweep --envs atari-5 --set n_steps=20,40,80 --random 2 --dry-run
+  a2c sweep --envs atari-57 --seeds 0-4 --backend ray --ray-address auto
+"""
+
+
+class BackendName(StrEnum):
+    """Where trials run."""
+
+    local = "local"
+    ray = "ray"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("sweep", help=EXAMPLES)(sweep)
+
+
+def sweep(
+    env: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Gymnasium id; module:Id imports yours (repeatable).",
+                     show_default=False),
+    ] = None,
+    envs: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="A set of games: atari-5 or atari-57.", show_default=False),
+    ] = None,
+    env_arg: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="key=value for gymnasium.make (repeatable).", show_default=False),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="One run each: 0-4 or 0,3,7.")] = "0-4",
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", show_default=False,
+                     help="key=v1,v2: a setting of `a2c train` and the values to try"
+                     " (repeatable; every combination is tried)."),
+    ] = None,
+    random: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Try only so many of the combinations, drawn at random but"
+                     " always the same.", show_default=False),
+    ] = None,
+    total_steps: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Budget of each trial in agent steps. [dim](as for train)[/dim]",
+                     show_default=False),
+    ] = None,
+    run_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where the sweep lives. [dim](under ./checkpoints, always the same for"
+                     " the same request)[/dim]", show_default=False),
+    ] = None,
+    backend: Annotated[BackendName, typer.Option(help="Processes here, or Ray tasks.")]
+    = BackendName.local,
+    ray_address: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="A running cluster: auto or host:port. [dim](a Ray of its own)[/dim]",
+                     show_default=False),
+    ] = None,
+    jobs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--jobs", "-j", min=1, show_default=False,
+                     help="Trials at a time. [dim](one a core; on a cluster all it takes)[/dim]"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and stop.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Plan, check, run, report."""
+    if ray_address is not None and backend is not BackendName.ray:
+        raise ConfigError("--ray-address needs --backend ray", "add it, or leave the address out")
+    from a2c_cli import report
+    from a2c_cli.evaluation import available_cores
+    from a2c_cli.sweep import cluster, local, plan, table
+    from a2c_cli.sweep.drive import Backend, run_sweep
+
+    raise_stopped()
+    base: dict[str, Any] = {"env_args": options.parse_env_args(env_arg or [])}
+    if total_steps is not None:
+        base["total_steps"] = total_steps
+    request = plan.Request(
+        envs=plan.named_envs(env or [], envs or []),
+        seeds=plan.parse_seeds(seeds),
+        base=base,
+        lists=plan.parse_lists(set_ or []),
+        sample=random,
+    )
+    if dry_run:
+        table.show_plan(plan.plan(request), json=json)
+        return
+
+    def make_backend() -> Backend:
+        if backend is BackendName.ray:
+            return cluster.RayBackend(jobs, ray_address)
+        return local.LocalBackend(jobs or available_cores())
+
+    if backend is BackendName.ray:
+        cluster.check_request(ray_address)
+    watcher = table.SweepReporter(quiet=quiet)
+    with watcher:
+        record, stopped = run_sweep(
+            request, run_dir, make_backend, watcher.show, lambda: ask_to_stop(quiet)
+        )
+    table.show_result(record, json=json)
+    if stopped is not None:
+        report.say(f"go on with: a2c {shlex.join(sys.argv[1:])}")
+        raise typer.Exit(EXIT_CODES[stopped])
+    failed = [run for run in record["runs"] if run["stopped"] != "completed"]
+    for run in failed:
+        report.say(f"error: {run['run_dir']} {run['stopped']}: {run['message']}")
+    raise typer.Exit(1 if failed else 0)

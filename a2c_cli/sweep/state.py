@@ -1,0 +1,120 @@
+"""Where the trials of a sweep stand: in memory, and in the sweep's directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from a2c_cli import checkpoint
+from a2c_cli.errors import CheckpointError, RunDirError
+from a2c_cli.run import LAST, RunDir
+from a2c_cli.sweep.plan import Trial
+
+SWEEP = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A trial says where it stands."""
+
+    env_steps: int
+    steps_per_second: float
+    mean_return_100: float | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial has ended of its own accord: as `TrainResult.stopped`, or `failed`."""
+
+    stopped: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Died:
+    """A trial's process is gone without a word."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Revived:
+    """A trial's process was gone, and the backend itself has begun another one."""
+
+    reason: str
+
+
+Event = Told | Ended | Died | Revived
+
+
+@dataclass
+class State:
+    """Where one trial stands.
+
+    `stage` is waiting, running, or how it ended: completed, failed, diverged, interrupted.
+    """
+
+    trial: Trial
+    run_dir: Path
+    stage: str = "waiting"
+    env_steps: int = 0
+    steps_per_second: float = 0.0
+    mean_return_100: float | None = None
+    message: str = ""
+    deaths: int = 0
+
+    @property
+    def total_steps(self) -> int:
+        return self.trial.config.total_steps
+
+    def read(self) -> None:
+        """Take over what its last checkpoint says, if there is one that can be read."""
+        try:
+            header, _ = checkpoint.read_header(self.run_dir / LAST)
+        except CheckpointError:
+            return
+        self.env_steps, self.mean_return_100 = header.env_steps, header.mean_return_100
+        # Stopped in the evaluation of the very last step, a run still owes that step's line.
+        owes = header.progress.get("last_line", header.env_steps) != header.env_steps
+        if header.env_steps >= self.total_steps and not owes:
+            self.stage = "completed"
+
+
+def look(path: Path, request: Mapping[str, Any], trials: Sequence[Trial]) -> list[State]:
+    """The trials as an earlier start of the same sweep left them; writes nothing.
+
+    Raises:
+        RunDirError: the directory holds another sweep, or runs of no sweep.
+    """
+    states = [State(trial, path / trial.name) for trial in trials]
+    kept = path / SWEEP
+    if kept.exists():
+        try:
+            found = json.loads(kept.read_bytes())["request"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RunDirError(
+                f"{kept} is damaged", "choose another --run-dir, or move that file away"
+            ) from None
+        if found != request:
+            differing = [
+                k for k in request if not isinstance(found, dict) or found.get(k) != request[k]
+            ]
+            what = ", ".join(k for k in differing if k != "resolved") or "defaults of this version"
+            raise RunDirError(
+                f"{path} holds a sweep with another request (different: {what})",
+                "repeat its own command to go on with it, or choose another --run-dir",
+            )
+    elif any((place / LAST).exists() for place in (path, *(state.run_dir for state in states))):
+        raise RunDirError(f"{path} already holds runs of no sweep", "choose another --run-dir")
+    for state in states:
+        state.read()
+    return states
+
+
+def save(run: RunDir, request: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Write sweep.json: the request, and the record of `summary.sum_up` so far."""
+    document = {"request": request, **record}
+    run.save((json.dumps(document, indent=1, allow_nan=False) + "\n").encode(), SWEEP)

@@ -1,0 +1,97 @@
+"""What came out: per environment and setting, over games, and which setting did best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from a2c_cli.scores import reference_scores
+from a2c_cli.statistics import human_normalized, iqm, stratified_bootstrap_ci
+from a2c_cli.sweep.plan import setting_text
+from a2c_cli.sweep.state import State
+
+
+def sum_up(states: Sequence[State]) -> dict[str, Any]:
+    """The keys of `a2c sweep --json` that tell results.
+
+    A trial counts with its mean raw return over its last 100 training episodes. A trial that did
+    not complete, or never finished an episode, counts as missing; a setting with fewer missing
+    trials ranks above all that have more, so that no setting wins because it often breaks.
+
+    Returns:
+        `runs`: one record a trial. `summary`: by environment its best setting's `setting, seeds,
+        missing, mean, iqm, ci95` (95 % bootstrap interval of the IQM over seeds) and all of them
+        as `settings`, best first. `aggregate`: by setting `games, seeds, missing, mean, iqm, ci95`
+        of the human-normalised scores of all games with reference scores, pooled, interval
+        stratified by game (arXiv 2108.13264), best first. `best`: the best setting over all
+        environments, None where they have no common scale.
+    """
+    found: dict[str, dict[str, list[State]]] = {}
+    settings: dict[str, Mapping[str, Any]] = {}
+    for state in states:
+        setting = setting_text(state.trial.setting)
+        settings[setting] = state.trial.setting
+        found.setdefault(state.trial.env_id, {}).setdefault(setting, []).append(state)
+    summary = {}
+    for env_id, by_setting in found.items():
+        rows = [
+            {"setting": settings[name], **_measure([group])} for name, group in by_setting.items()
+        ]
+        rows.sort(key=_rank)
+        summary[env_id] = {**rows[0], "settings": rows}
+    aggregate = []
+    games = [env_id for env_id in found if reference_scores(env_id) is not None]
+    for name in settings:
+        groups = [found[env_id][name] for env_id in games]
+        if groups:
+            measured = _measure(groups, normalized=True)
+            aggregate.append({"setting": settings[name], "games": len(games), **measured})
+    aggregate.sort(key=_rank)
+    ranked: list[dict[str, Any]] = []
+    if len(found) == 1:
+        ranked = next(iter(summary.values()))["settings"]
+    elif len(games) == len(found):
+        ranked = aggregate
+    best = ranked[0]["setting"] if ranked and ranked[0]["iqm"] is not None else None
+    return {"runs": [_run(s) for s in states], "summary": summary, "aggregate": aggregate,
+            "best": best}  # fmt: skip
+
+
+def _run(state: State) -> dict[str, Any]:
+    return {
+        "env_id": state.trial.env_id,
+        "setting": state.trial.setting,
+        "seed": state.trial.seed,
+        "run_dir": str(state.run_dir),
+        "env_steps": state.env_steps,
+        "mean_return_100": state.mean_return_100,
+        "stopped": None if state.stage in ("waiting", "running") else state.stage,
+        "message": state.message if state.stage in ("failed", "diverged") else "",
+    }
+
+
+def _measure(groups: Sequence[Sequence[State]], normalized: bool = False) -> dict[str, Any]:
+    """Statistics over one group of seeds, or over a group for each game pooled."""
+    scores = []
+    for group in groups:
+        means = [s.mean_return_100 for s in group if s.stage == "completed"]
+        values = np.array([mean for mean in means if mean is not None])
+        if normalized and values.size:
+            reference = reference_scores(group[0].trial.env_id)
+            assert reference is not None
+            values = human_normalized(values, *reference)
+        scores.append(values)
+    trials = sum(len(group) for group in groups)
+    present = [values for values in scores if values.size]
+    pooled = np.concatenate(scores)
+    counts = {"seeds": pooled.size, "missing": trials - pooled.size}
+    if not present:
+        return {**counts, "mean": None, "iqm": None, "ci95": None}
+    interval = list(stratified_bootstrap_ci(present, iqm))
+    return {**counts, "mean": float(pooled.mean()), "iqm": iqm(pooled), "ci95": interval}
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[int, float]:
+    return row["missing"], -row["iqm"] if row["iqm"] is not None else 0.0

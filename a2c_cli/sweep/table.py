@@ -1,0 +1,199 @@
+"""A sweep on the terminal: trials while they run, results at the end, JSON for scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_module
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from a2c_cli.errors import safe_text
+from a2c_cli.report import duration, say
+from a2c_cli.sweep.plan import Trial, setting_text
+from a2c_cli.sweep.state import State
+
+_LOG_SECONDS = 30.0
+_COLUMNS = {"done": 5, "steps/s": 7, "mean": 7, "left": 9}  # beside the trial; 60 in all
+_ENDED = ("completed", "failed", "diverged", "interrupted")
+_STAGES = ("completed", "running", "waiting", "failed", "diverged", "interrupted")
+
+
+class SweepReporter:
+    """Shows trials while they run: a live table on a terminal, else a line for what happens.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._known: dict[str, tuple[str, int]] = {}
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> SweepReporter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            with contextlib.suppress(OSError, SystemExit):
+                self._live.stop()
+
+    def show(self, states: Sequence[State]) -> None:
+        """Take in where all trials stand; a terminal that has gone away does not end the sweep."""
+        if self._quiet:
+            return
+        try:
+            if self._console.is_terminal:
+                if self._live is None:
+                    self._live = Live(console=self._console, auto_refresh=False)
+                    self._live.start()
+                self._live.update(self._table(states), refresh=True)
+            else:
+                self._log(states)
+        except (OSError, SystemExit):  # rich leaves the program when its pipe breaks
+            self._quiet = True
+
+    def _table(self, states: Sequence[State]) -> Group:
+        running = [state for state in states if state.stage == "running"]
+        troubled = [s for s in states if s.stage in ("failed", "diverged")]
+        room = max(3, self._console.height - 4)
+        rows = [*running, *troubled][:room]
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("trial", no_wrap=True)
+        for name, width in _COLUMNS.items():
+            table.add_column(name, justify="right", no_wrap=True, min_width=width)
+        room = max(10, self._console.width - sum(_COLUMNS.values()) - len(_COLUMNS) - 1)
+        for state in rows:
+            live = state.stage == "running"
+            share = f"{100 * state.env_steps / state.total_steps:.0f} %"
+            rate = f"{state.steps_per_second:,.0f}" if live else ""
+            left = _time_left([state], state.steps_per_second) if live else state.stage
+            label = Text(safe_text(_label(state.trial)), "" if live else "red")
+            label.truncate(room, overflow="ellipsis")
+            table.add_row(label, share, rate, _number(state.mean_return_100), left)
+        more = len(running) + len(troubled) - len(rows)
+        counts = Text(_counts(states) + (f" ({more} not shown)" if more else ""), "dim")
+        return Group(table, counts)
+
+    def _log(self, states: Sequence[State]) -> None:
+        for state in states:
+            known = self._known.get(state.trial.name, ("waiting", 0))
+            if known == (state.stage, state.deaths):
+                continue
+            self._known[state.trial.name] = state.stage, state.deaths
+            if state.deaths > known[1]:
+                say(f"died       {state.trial.name}: {state.message}")
+            if state.stage in _ENDED:
+                mean = _number(state.mean_return_100)
+                text = f"{state.stage:10} {state.trial.name}  step {state.env_steps:,}  mean {mean}"
+                say(text if state.stage == "completed" else f"{text}  {state.message}".rstrip())
+        if time.monotonic() - self._last_line > _LOG_SECONDS:
+            self._last_line = time.monotonic()
+            say(_counts(states))
+
+
+def _label(trial: Trial) -> str:
+    """What tells trials apart comes first: a narrow terminal cuts the end."""
+    env, setting, seed = trial.name.split("/")
+    return " ".join([seed.removeprefix("seed"), env, setting if trial.setting else ""])
+
+
+def _counts(states: Sequence[State]) -> str:
+    """`3 of 12 completed, 2 running, 7 waiting, about 1:02:03 left`."""
+    count = Counter(state.stage for state in states)
+    parts = [f"{count['completed']:,} of {len(states):,} completed"]
+    parts += [f"{count[stage]:,} {stage}" for stage in _STAGES[1:] if count[stage]]
+    rate = sum(state.steps_per_second for state in states if state.stage == "running")
+    unfinished = [state for state in states if state.stage in ("running", "waiting")]
+    if unfinished and rate:
+        parts.append(f"about {_time_left(unfinished, rate)} left")
+    return ", ".join(parts)
+
+
+def _time_left(states: Sequence[State], rate: float) -> str:
+    steps = sum(state.total_steps - state.env_steps for state in states)
+    return duration(steps / rate) if rate > 0.0 else "?"
+
+
+def show_plan(trials: Sequence[Trial], *, json: bool) -> None:
+    """The trials of a sweep that is not started."""
+    if json:
+        runs = [{"env_id": t.env_id, "setting": t.setting, "seed": t.seed, "name": t.name,
+                 "total_steps": t.config.total_steps, "stopped": None} for t in trials]  # fmt: skip
+        print(json_module.dumps({"runs": runs, "summary": {}}), flush=True)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("trial", overflow="fold")
+    table.add_column("steps", justify="right", no_wrap=True)
+    for trial in trials:
+        table.add_row(Text(safe_text(trial.name)), f"{trial.config.total_steps:,}")
+    steps = sum(trial.config.total_steps for trial in trials)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"{len(trials):,} trials, {steps:,} steps")
+
+
+def show_result(record: Mapping[str, Any], *, json: bool) -> None:
+    """What `summary.sum_up` found."""
+    if json:
+        print(json_module.dumps(record, allow_nan=False), flush=True)
+        return
+    console = Console(highlight=False)
+    for env_id, found in record["summary"].items():
+        _show_rows(console, env_id, found["settings"], 1.0)
+    if record["aggregate"]:
+        games = record["aggregate"][0]["games"]
+        title = f"human-normalised, {games} game{'s' if games > 1 else ''}, in %"
+        _show_rows(console, title, record["aggregate"], 100.0)
+    several = any(len(found["settings"]) > 1 for found in record["summary"].values())
+    if several and record["best"] is not None:
+        console.print(Text(safe_text(f"best setting: {setting_text(record['best'])}")))
+    missing = sum(
+        row["missing"] for found in record["summary"].values() for row in found["settings"]
+    )
+    if missing:
+        console.print(f"{missing:,} trials without a result are left out")
+
+
+def _show_rows(
+    console: Console, title: str, rows: Sequence[Mapping[str, Any]], scale: float
+) -> None:
+    """Settings, best first: seeds, mean, IQM and the interval of the IQM."""
+    console.print(Text(safe_text(title), "bold"))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("setting", overflow="fold")
+    for name in ("runs", "mean", "IQM", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        runs = str(row["seeds"]) + (f"/{row['seeds'] + row['missing']}" if row["missing"] else "")
+        if row["iqm"] is None:
+            cells = ("-", "-", "-")
+        else:
+            low, high = (_number(scale * bound) for bound in row["ci95"])
+            cells = (_number(scale * row["mean"]), _number(scale * row["iqm"]), f"{low} to {high}")
+        name = setting_text(row["setting"]).replace(", ", "\n")  # never cut within a number
+        table.add_row(Text("\n".join(map(safe_text, name.split("\n")))), runs, *cells)
+    console.print(table)
+    console.print()
+
+
+def _number(value: float | None) -> str:
+    """Few enough digits for a narrow terminal."""
+    if value is None:
+        return "-"
+    return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -113,16 +113,16 @@ class TrainConfig:
 
     # --- optimizer
     optimizer: str = setting(
-        "rmsprop_tf has ε inside the root and starts its average at 1",
+        "which; rmsprop_tf has ε inside the root and starts its average at 1",
         OPTIMIZER,
         choices=("rmsprop", "rmsprop_tf", "adam"),
     )
     learning_rate: float = setting("step size", OPTIMIZER, low=0.0, open_low=True)
     actor_learning_rate: float = setting(
-        "step size of the actor's own layers [default: learning-rate]", OPTIMIZER, low=0.0
+        "step size of the actor's own layers; left out: --learning-rate", OPTIMIZER, low=0.0
     )
     critic_learning_rate: float = setting(
-        "step size of the critic's own layers [default: learning-rate]", OPTIMIZER, low=0.0
+        "step size of the critic's own layers; left out: --learning-rate", OPTIMIZER, low=0.0
     )
     learning_rate_end: float = setting(
         "step size at the end of the budget, as a share of the first", OPTIMIZER, low=0.0, high=1.0
@@ -155,7 +155,7 @@ class TrainConfig:
         choices=("orthogonal", "torch"),
     )
     log_std_init: float = setting(
-        "ln σ of a Gaussian policy at the start, in units of half the action range",
+        "logarithm of a Gaussian policy's σ at the start; half the action range is 1",
         NETWORK,
         low=-10.0,
         high=3.0,

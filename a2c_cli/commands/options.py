@@ -78,7 +78,9 @@ def _option_type(name: str) -> Any:
 
 
 def _option(name: str, meta: Any) -> Any:
-    doc = meta["doc"][0].upper() + meta["doc"][1:]
+    doc = meta["doc"]
+    if doc[0].isascii():  # no capitals for γ, β and ε
+        doc = doc[0].upper() + doc[1:]
     choices = f" ({', '.join(meta['choices'])})" if meta["choices"] else ""
     default = describe_default(name)
     flag = "--" + name.replace("_", "-")

@@ -132,6 +132,12 @@ class TrainConfig:
     rmsprop_alpha: float = setting("decay of RMSProp's average", OPTIMIZER, low=0.0, high=0.99999)
     adam_beta1: float = setting("Adam's β₁", OPTIMIZER, low=0.0, high=0.9999)
     adam_beta2: float = setting("Adam's β₂", OPTIMIZER, low=0.0, high=0.99999)
+    max_kl: float = setting(
+        "a step that moves the policy by more than this KL divergence (nats) is shortened;"
+        " 0 = never",
+        OPTIMIZER,
+        low=0.0,
+    )
     max_grad_norm: float = setting(
         "clip the gradient to this global norm; 0 = never", OPTIMIZER, low=0.0
     )

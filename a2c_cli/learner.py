@@ -21,7 +21,7 @@ from a2c_cli.normalizers import ObsNormalizer, RewardScaler
 from a2c_cli.optimizers import make_optimizer
 from a2c_cli.policies.acting import choose
 from a2c_cli.policies.gradient import TorsoGradient
-from a2c_cli.policies.heads import log_prob_and_entropy
+from a2c_cli.policies.heads import divergence, log_prob_and_entropy
 from a2c_cli.policies.layout import make_layout
 from a2c_cli.policies.network import ActorCritic
 from a2c_cli.returns import lambda_returns
@@ -30,6 +30,7 @@ from a2c_cli.rollout import Transition
 from a2c_cli.segment import Segment
 
 _MOST_ROWS = 2048  # about 40 KB each
+_PROBES = 8  # observations on which a step's effect on the policy is measured
 
 
 class DivergedError(A2CError):
@@ -47,6 +48,7 @@ class UpdateStats:
     explained_variance: float
     learning_rate: float
     entropy_coef: float
+    approx_kl: float  # nats, of the step before it is shortened; NaN if not measured
 
 
 class Learner:
@@ -103,6 +105,7 @@ class Learner:
             rows + 1 if self._remembers else 1,  # one more for `agent.act` and `agent.value`
         )
         self._scaler = RewardScaler(c.gamma) if c.reward_transform == "scale" else None
+        self._before = [torch.empty_like(p) for p in self.network.parameters()] if c.max_kl else []
         self._advantage_square, self._advantage_count = 0.0, 0
         self._segments = [Segment(spec, c.n_steps)]
         self._entropy_coef, self._rate = entropy_schedule(c), learning_rate_schedule(c)
@@ -255,7 +258,11 @@ class Learner:
             )
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * rate
-        self.optimizer.step()
+        if c.max_kl:
+            kl = self._step_within(c.max_kl, pixels, outputs.detach())
+        else:
+            self.optimizer.step()
+            kl = math.nan
         self._sync()
         self.updates += 1
         return UpdateStats(
@@ -266,7 +273,30 @@ class Learner:
             explained_variance=_explained_variance(target, value.detach()),
             learning_rate=self._base_rates[0] * rate,
             entropy_coef=entropy_coef,
+            approx_kl=kl,
         )
+
+    @torch.no_grad()
+    def _step_within(self, bound: float, obs: Tensor, outputs: Tensor) -> float:
+        """One optimizer step in a trust region; returns its KL(before ‖ after).
+
+        That is measured on a few of the update's observations. A step beyond the bound δ is
+        shortened, θ ← θ + √(δ / KL) Δθ: the divergence is quadratic in a small step (as in
+        Wu et al. 2017, arXiv 1708.05144, who predict it instead of measuring).
+        """
+        parameters: list[Tensor] = list(self.network.parameters())
+        log_std = getattr(self.network, "log_std", None)
+        old_log_std = None if log_std is None else log_std.clone()
+        torch._foreach_copy_(self._before, parameters)
+        self.optimizer.step()
+        rows = torch.linspace(0, len(obs) - 1, min(_PROBES, len(obs))).long()
+        new_outputs, _ = self.network(obs[rows].to(self._device), self._precision)
+        action = self.agent.spec.action
+        moved = divergence(action, outputs[rows], new_outputs, old_log_std, log_std)
+        kl = float(moved.mean())
+        if math.isfinite(kl) and kl > bound:
+            torch._foreach_lerp_(parameters, self._before, 1.0 - math.sqrt(bound / kl))
+        return kl
 
     def _scale_advantages(self, advantages: Tensor) -> Tensor:
         mode = self._config.normalize_advantages

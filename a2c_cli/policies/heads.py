@@ -1,4 +1,4 @@
-"""log π(a|s) and H(π(·|s)) of the three policies, from the actor's outputs. PURE."""
+"""log π(a|s), H(π(·|s)) and KL(π‖π') of the three policies, from the actor's outputs. PURE."""
 
 from __future__ import annotations
 
@@ -43,3 +43,40 @@ def log_prob_and_entropy(
         log_probs = log_probs + log_pi.gather(-1, actions[:, i : i + 1]).squeeze(-1)
         entropy = entropy - (log_pi.exp() * log_pi).sum(-1)
     return log_probs, entropy
+
+
+def divergence(
+    action: ActionSpec,
+    outputs: Tensor,
+    new_outputs: Tensor,
+    log_std: Tensor | None = None,
+    new_log_std: Tensor | None = None,
+) -> Tensor:
+    """KL(π(·|s) ‖ π'(·|s)), how far a step has moved the policy.
+
+    - discrete and multidiscrete: Σ π (ln π - ln π'), summed over the choices.
+    - continuous: Σ [ ln σ' - ln σ + (σ² + (mean - mean')²) / (2 σ'²) - ½ ] over the numbers.
+
+    Args:
+        action: the action space.
+        outputs, new_outputs: (N, action.outputs) logits or means of π and π'.
+        log_std, new_log_std: (numbers,) ln σ for continuous actions, else None.
+
+    Returns:
+        (N,) nats, ≥ 0 but for rounding.
+    """
+    if action.kind == "continuous":
+        assert log_std is not None
+        assert new_log_std is not None
+        spread = torch.exp(2.0 * (log_std - new_log_std))
+        shift = ((outputs - new_outputs) * torch.exp(-new_log_std)).square()
+        return (new_log_std - log_std + 0.5 * (spread + shift - 1.0)).sum(-1)
+    kl = torch.zeros_like(outputs[:, 0])
+    for logits, new_logits in zip(
+        torch.split(outputs, list(action.sizes), dim=-1),
+        torch.split(new_outputs, list(action.sizes), dim=-1),
+        strict=True,
+    ):
+        log_pi, new_log_pi = torch.log_softmax(logits, -1), torch.log_softmax(new_logits, -1)
+        kl = kl + (log_pi.exp() * (log_pi - new_log_pi)).sum(-1)
+    return kl

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from specs import DISCRETE, MULTI, REAL
-from torch.distributions import Categorical, Independent, Normal
+from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
 from a2c_cli.envs.spec import ActionSpec
-from a2c_cli.policies.heads import log_prob_and_entropy
+from a2c_cli.policies.heads import divergence, log_prob_and_entropy
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -81,3 +81,34 @@ def test_gaussian_entropy_has_gradient_one_in_every_log_std() -> None:
     _, entropy = log_prob_and_entropy(REAL, draw(3, 2), draw(3, 2), log_std)
     entropy.mean().backward()
     assert log_std.grad.tolist() == pytest.approx([1.0, 1.0])
+
+
+@given(st.integers(0, 2**32), st.integers(1, 18))
+def test_divergence_of_discrete_policies_is_torchs(seed: int, choices: int) -> None:
+    before, after = draw(6, choices, seed=seed), draw(6, choices, seed=seed + 1)
+    action = ActionSpec("discrete", (choices,), start=(0,))
+    expected = kl_divergence(Categorical(logits=before), Categorical(logits=after))
+    torch.testing.assert_close(divergence(action, before, after), expected, atol=1e-5, rtol=1e-5)
+    assert divergence(action, before, before + 3.0).abs().max() < 1e-5  # the same policy
+
+
+def test_divergence_of_independent_choices_is_a_sum() -> None:
+    sizes = list(MULTI.sizes)
+    before, after = draw(5, sum(sizes)), draw(5, sum(sizes), seed=1)
+    expected = sum(
+        kl_divergence(Categorical(logits=b), Categorical(logits=a))
+        for b, a in zip(before.split(sizes, -1), after.split(sizes, -1), strict=True)
+    )
+    torch.testing.assert_close(divergence(MULTI, before, after), expected)
+
+
+@given(st.integers(0, 2**32))
+def test_divergence_of_gaussians_is_torchs(seed: int) -> None:
+    n = REAL.outputs
+    before, after = draw(4, n, seed=seed), draw(4, n, seed=seed + 1)
+    old, new = 0.3 * draw(n, seed=seed + 2), 0.3 * draw(n, seed=seed + 3)
+    expected = kl_divergence(
+        Independent(Normal(before, old.exp()), 1), Independent(Normal(after, new.exp()), 1)
+    )
+    found = divergence(REAL, before, after, old, new)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

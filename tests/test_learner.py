@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from specs import MULTI, REAL, pixel_spec, random_obs, settings_for, vector_spec
+from specs import DISCRETE, MULTI, REAL, pixel_spec, random_obs, settings_for, vector_spec
 from torch import Tensor
 from torch.distributions import Categorical, Normal
 
 from a2c_cli.config import TrainConfig
-from a2c_cli.envs.spec import EnvSpec, Obs
+from a2c_cli.envs.spec import ActionSpec, EnvSpec, Obs
 from a2c_cli.learner import DivergedError, Learner, UpdateStats
+from a2c_cli.policies.heads import divergence
 from a2c_cli.policies.network import ActorCritic
 from a2c_cli.rollout import Transition
 
@@ -298,6 +299,34 @@ def test_the_gradient_is_clipped_to_its_global_norm() -> None:
     reported, unclipped = norms[0.0]
     assert unclipped == pytest.approx(reported, rel=1e-5)
     assert norms[0.01] == pytest.approx((reported, 0.01), rel=1e-3)
+
+
+@pytest.mark.parametrize("action", [DISCRETE, MULTI, REAL])
+def test_a_step_that_moves_the_policy_too_far_is_shortened(action: ActionSpec) -> None:
+    spec = vector_spec(action=action)
+    found = {}
+    for bound in (0.0, 1e9, 1e-3):
+        config = settings_for(spec, n_steps=6, learning_rate=0.01, max_kl=bound, **VECTOR)
+        learner = Learner(config, spec)
+        before = copy.deepcopy(learner.network)
+        (lived,), stats = Life(learner, spec).segments(["......"])
+        obs = torch.from_numpy(np.stack(lived.obs))
+        with torch.no_grad():
+            old, new = before(obs)[0], learner.network(obs)[0]
+            log_stds = [getattr(net, "log_std", None) for net in (before, learner.network)]
+            moved = divergence(action, old, new, *log_stds).mean().item()
+        found[bound] = (moved, stats.approx_kl, copy.deepcopy(learner.network.state_dict()))
+        straight = {n: p - before.state_dict()[n] for n, p in learner.network.state_dict().items()}
+        found[bound] += (torch.cat([d.flatten() for d in straight.values()]),)
+    whole, wide, short = found[0.0], found[1e9], found[1e-3]
+    assert math.isnan(whole[1])
+    assert all(torch.equal(p, wide[2][n]) for n, p in whole[2].items())
+    assert wide[1] == pytest.approx(wide[0], rel=0.01)  # measured right, and reported
+    assert short[1] == pytest.approx(wide[1])
+    assert short[0] == pytest.approx(1e-3, rel=0.5)  # quadratic, roughly
+    torch.testing.assert_close(  # the same direction
+        short[3] / short[3].norm(), whole[3] / whole[3].norm(), atol=1e-3, rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "rmsprop_tf", "adam"])

@@ -128,6 +128,11 @@ def _resumed(
     run = RunDir(source.parent)
     stack.callback(run.close)
     header, tensors = checkpoint.read_checkpoint(source)
+    if "rng.policy" not in tensors:
+        raise CheckpointError(
+            f"{source} holds weights only: no run can go on from it",
+            "a2c evaluate, record and inspect take it",
+        )
     config = _changed(header, changes, env_id)
     agent_from(header, tensors)  # before a network is built as large as the header may say
     env = make_saved_env(header.spec, seed=config.seed, render=bool(config.video_every))

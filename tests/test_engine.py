@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from conftest import run_python
 
-from a2c_cli import TrainConfig, load_agent, train
-from a2c_cli.checkpoint import read_checkpoint, read_header
+from a2c_cli import TrainConfig, evaluate, load_agent, train
+from a2c_cli.checkpoint import encode, read_checkpoint, read_header
 from a2c_cli.config import from_dict, from_toml
 from a2c_cli.engine import Progress, TrainResult
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError, RunDirError
@@ -390,3 +390,13 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(tmp_path
     assert "--learning-rate" in result.message
     assert all(np.isfinite(a).all() for n, a in tensors(tmp_path / "run").items()
                if n.startswith("network."))  # fmt: skip
+
+
+def test_a_file_of_weights_only_is_no_run_to_go_on_with(cartpole_run: Path, tmp_path: Path) -> None:
+    header, tensors = read_checkpoint(cartpole_run / "last.safetensors")
+    weights = {n: t for n, t in tensors.items() if n.startswith(("network.", "normalizer."))}
+    slim = tmp_path / "last.safetensors"
+    slim.write_bytes(encode(header, weights))
+    with pytest.raises(CheckpointError, match="holds weights only"):
+        train(resume=slim)
+    assert evaluate(slim, 2)["returns"] == evaluate(cartpole_run / "last.safetensors", 2)["returns"]

@@ -142,6 +142,8 @@ def sb3(env_id: str, environments: int) -> Iterator[int]:
             seed=0,
             env_kwargs={"frameskip": 1},
             vec_env_cls=SubprocVecEnv if several else DummyVecEnv,
+            # A forked process knows the games; one that starts anew would have to register them.
+            vec_env_kwargs={"start_method": "fork"} if several else {},
         ),
         n_stack=4,
     )

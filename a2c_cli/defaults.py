@@ -97,6 +97,7 @@ CONTINUOUS: dict[str, Value] = {
     "entropy_coef": 0.0,
     "normalize_advantages": "update",
     "learning_rate": 3e-3,
+    "max_kl": 0.02,
 }
 
 # The recipe of the notebook this project started from, as it stands there: no discount, one-step

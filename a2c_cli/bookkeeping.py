@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from a2c_cli.checkpoint import Header
 from a2c_cli.guards import Guards
+from a2c_cli.header import Header
 from a2c_cli.learner import UpdateStats
 from a2c_cli.rollout import Transition
 

@@ -19,10 +19,11 @@ from threadpoolctl import threadpool_limits
 
 from a2c_cli import checkpoint
 from a2c_cli.agent import Agent, Decision
-from a2c_cli.checkpoint import Header, Tensors
+from a2c_cli.checkpoint import Tensors
 from a2c_cli.envs.make import Stream, make_env
 from a2c_cli.envs.spec import EnvSpec, Obs
 from a2c_cli.errors import CheckpointError, ConfigError, EnvError, UnknownEnvError
+from a2c_cli.header import Header
 from a2c_cli.normalizers import ObsNormalizer
 from a2c_cli.policies.layout import make_layout
 from a2c_cli.rng import make_generator

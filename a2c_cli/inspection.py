@@ -8,13 +8,13 @@ from typing import Any
 
 from a2c_cli.checkpoint import (
     FORMAT_VERSION,
-    Header,
     TensorInfo,
     read_checkpoint,
     read_verified_header,
 )
 from a2c_cli.config import to_dict
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
+from a2c_cli.header import Header
 from a2c_cli.policies.layout import Layout, make_layout
 from a2c_cli.run import write_atomic
 

@@ -6,17 +6,14 @@ Results go to stdout; everything that is talk goes to stderr.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json as json_module
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +21,6 @@ from a2c_cli.errors import safe_text
 
 if TYPE_CHECKING:
     from a2c_cli.comparison import Panel
-    from a2c_cli.progress import Progress, TrainResult
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -42,18 +38,27 @@ def progress(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[]
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    talk = _talk()
+    console = talk()
     with Bar(
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn(what),
         TimeRemainingColumn(compact=True),
-        console=talk,
-        disable=quiet or not talk.is_terminal,
+        console=console,
+        disable=quiet or not console.is_terminal,
         transient=True,
     ) as bar:
         task = bar.add_task("", total=total)
         yield lambda: bar.advance(task)
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, 2:03 or 3 s."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def sparkline(values: Sequence[float], width: int = 30) -> str:
@@ -70,154 +75,10 @@ def sparkline(values: Sequence[float], width: int = 30) -> str:
     return "".join(_BARS[round((m - low) / span * (len(_BARS) - 1))] for m in means)
 
 
-class TrainReporter:
-    """Shows a run while it goes: live on a terminal, else one line now and then.
-
-    Args:
-        quiet: show nothing.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._console = _talk()
-        self._live: Live | None = None
-        self._started = False
-
-    def __enter__(self) -> TrainReporter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            with contextlib.suppress(OSError, SystemExit):
-                self._live.stop()
-
-    def show(self, progress: Progress) -> None:
-        """Take in where the run stands; a terminal that has gone away does not end the run."""
-        try:
-            self._show(progress)
-        except (OSError, SystemExit):  # rich leaves the program when its pipe breaks
-            self._quiet = True
-
-    def _show(self, progress: Progress) -> None:
-        if self._quiet:
-            return
-        if not self._started:
-            self._started = True
-            self._introduce(progress)
-        # A live panel would tear a line longer than the terminal; rich moves it out of the way.
-        for text in progress.warnings:
-            self._console.print(Text(safe_text(f"warning: {text}")), soft_wrap=True)
-        if self._console.is_terminal:
-            if self._live is None:
-                self._live = Live(console=self._console, refresh_per_second=4, transient=False)
-                self._live.start()
-            self._live.update(_panel(progress, self._console.width))
-        elif progress.logged:
-            print(_line(progress), file=sys.stderr, flush=True)
-
-    def _introduce(self, p: Progress) -> None:
-        start = f"from step {p.env_steps:,} " if p.env_steps else ""
-        for text in (
-            f"training on {p.env_id} {start}to {p.total_steps:,} steps"
-            + (f" ({p.total_frames:,} frames)" if p.total_frames != p.total_steps else ""),
-            f"device   {p.device}",
-            f"run      {p.run_dir}",
-            *(f"curves   {place}" for place in p.trackers),
-            *([f"note     {p.note}"] if p.note else []),
-        ):
-            print(safe_text(text), file=sys.stderr, flush=True)
-
-
-def _panel(p: Progress, width: int) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    bars = max(10, min(40, width - 22))
-    done = round(bars * p.env_steps / max(p.total_steps, 1))
-    bar = Text("━" * done, "green") + Text("━" * (bars - done), "dim")
-    share = f" {100 * p.env_steps / max(p.total_steps, 1):.1f} %"
-    table.add_row("progress", bar + Text(share))
-    table.add_row("steps", f"{p.env_steps:,} of {p.total_steps:,}")
-    if p.total_frames != p.total_steps:
-        table.add_row("frames", f"{p.frames:,} of {p.total_frames:,}")
-    table.add_row("speed", f"{p.steps_per_second:,.0f} steps/s, {_time_left(p)} left")
-    table.add_row(
-        "return", f"{_number(p.mean_return_100)} over the last {len(p.recent_returns)} episodes"
-    )
-    table.add_row("", sparkline(p.recent_returns, bars))
-    table.add_row("best mean", f"{_number(p.best_mean_return)} by {p.best_by}")
-    table.add_row("episodes", f"{p.episodes:,}")
-    if p.stats is not None:
-        s = p.stats
-        table.add_row("entropy", f"{s.entropy:.3f} nats{_of_maximum(p)}, β {s.entropy_coef:.2g}")
-        table.add_row("losses", f"policy {s.policy_loss:.3g}, value {s.value_loss:.3g}")
-        table.add_row("gradient", f"norm {s.grad_norm:.3g}, step size {s.learning_rate:.2g}")
-    table.add_row("memory", f"{p.memory_mb:,.0f} MB at most")
-    films = f", {p.films:,} film{'s' if p.films != 1 else ''}" if p.films else ""
-    table.add_row("files", f"saved at step {p.saved_step:,}{films}")
-    return table
-
-
-def _line(p: Progress) -> str:
-    parts = [
-        f"step {p.env_steps:,}/{p.total_steps:,}",
-        *([f"frames {p.frames:,}"] if p.frames != p.env_steps else []),
-        f"{p.steps_per_second:,.0f}/s",
-        f"left {_time_left(p)}",
-        f"episodes {p.episodes:,}",
-        f"return {_number(p.mean_return_100)}",
-        f"best {_number(p.best_mean_return)}",
-    ]
-    if p.stats is not None:
-        parts.append(f"entropy {p.stats.entropy:.3f}{_of_maximum(p)}")
-        parts.append(f"value loss {p.stats.value_loss:.3g}")
-    return "  ".join(parts)
-
-
-def _of_maximum(p: Progress) -> str:
-    return f" of {p.max_entropy:.2f}" if p.max_entropy is not None else ""
-
-
-def _time_left(p: Progress) -> str:
-    if p.steps_per_second <= 0.0:
-        return "?"
-    return duration((p.total_steps - p.env_steps) / p.steps_per_second)
-
-
-def duration(seconds: float) -> str:
-    """1:02:03, 2:03 or 3 s."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
-    """How a run ended, and the command that goes on with it."""
-    if result.stopped == "diverged":
-        say(f"error: the run diverged: {result.message}")
-        say(f"hint: the last good checkpoint is {result.last}")
-    elif not quiet:
-        best = f", best {result.best}" if result.best else ""
-        say(f"{result.stopped} after {result.env_steps:,} steps: {result.last}{best}")
-    if result.stopped in ("interrupted", "terminated"):
-        say(f"resume with: a2c train --resume {result.run_dir}")
-    if json:
-        record = dataclasses.asdict(result)
-        record.pop("message")
-        _print_json({k: str(v) if isinstance(v, Path) else v for k, v in record.items()})
-
-
 def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
     """Scores of an evaluation."""
     if json:
-        _print_json(result)
+        print_json(result)
         return
     low, high = result["ci95"]
     rows = [
@@ -242,7 +103,7 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
 def recording(result: Mapping[str, Any], *, json: bool) -> None:
     """Files of a recording."""
     if json:
-        _print_json(result)
+        print_json(result)
         return
     table = Table(box=None, pad_edge=False)
     for name in ("return", "steps", "file"):
@@ -257,7 +118,7 @@ def recording(result: Mapping[str, Any], *, json: bool) -> None:
 def inspection(result: Mapping[str, Any], *, json: bool) -> None:
     """What is in a checkpoint."""
     if json:
-        _print_json(result)
+        print_json(result)
         return
     observation, actions = result["observation"], result["actions"]
     _print_rows(
@@ -268,9 +129,9 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
              + (f": {' '.join(actions['meanings'])}" if actions["meanings"] else "")),
             ("trained for", f"{result['env_steps']:,} steps ({result['frames']:,} frames),"
              f" {result['updates']:,} updates, {result['episodes']:,} episodes"),
-            ("return", f"{_number(result['mean_return_100'])} over the last"
+            ("return", f"{number(result['mean_return_100'])} over the last"
              f" {len(result['recent_returns'])} episodes, best mean"
-             f" {_number(result['best_mean_return'])}"),
+             f" {number(result['best_mean_return'])}"),
             *_spark(result["recent_returns"]),
             ("resumable", "yes" if result["resumable"] else "no, it holds weights only"),
             ("versions", ", ".join(f"{k} {v}" for k, v in result["versions"].items())),
@@ -301,7 +162,7 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
         _print_columns(
             ("layer", *shown),
             [
-                (layer["name"], *(_number(layer.get(key), form) for key, form in shown.values()))
+                (layer["name"], *(number(layer.get(key), form) for key, form in shown.values()))
                 for layer in result["network"]
             ],
         )
@@ -345,7 +206,7 @@ def curves(panels: Sequence[Panel], output: Path | None, *, json: bool) -> None:
     if json:
         file = None if output is None else str(output)
         groups = [summarize_group(group) for panel in panels for group in panel.groups]
-        _print_json({"file": file, "groups": groups})
+        print_json({"file": file, "groups": groups})
         return
     if output is not None:
         return
@@ -369,8 +230,8 @@ def curves(panels: Sequence[Panel], output: Path | None, *, json: bool) -> None:
                 mark(group.number, dots),
                 str(len(group.runs)),
                 f"{summary['env_steps']:,}",
-                _number(summary["mean_return_100"]),
-                "-" if low is None else f"{_number(low)} to {_number(high)}",
+                number(summary["mean_return_100"]),
+                "-" if low is None else f"{number(low)} to {number(high)}",
             )
         console.print(table)
         metrics = Table(box=None, show_header=False, pad_edge=False)
@@ -393,13 +254,16 @@ def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
     Console().print(table)
 
 
-def _number(value: float | None, form: str = ",.2f") -> str:
+def number(value: float | None, form: str = ",.2f") -> str:
+    """In digits, or a dash for none."""
     return "-" if value is None else format(value, form)
 
 
-def _print_json(record: Mapping[str, Any]) -> None:
+def print_json(record: Mapping[str, Any]) -> None:
+    """A result for scripts, on stdout."""
     print(json_module.dumps(record, allow_nan=False), flush=True)
 
 
-def _talk() -> Console:
+def talk() -> Console:
+    """The console on stderr."""
     return Console(stderr=True, highlight=False)

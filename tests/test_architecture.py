@@ -22,7 +22,8 @@ LAYERS = [
     ["defaults", "policies.layout", "policies.heads", "policies.convolution", "run", "segment",
      "envs.frames"],
     ["policies.acting", "policies.network", "policies.gradient", "envs.atari", "envs.gym_env",
-     "checkpoint", "trackers"],
+     "header", "trackers"],
+    ["checkpoint"],
     ["envs.make", "agent", "rollout", "weights", "policy_view", "curves", "policies"],
     ["learner", "evaluation", "bookkeeping", "saliency", "overlay", "inspection"],
     ["comparison", "markup"],
@@ -30,7 +31,9 @@ LAYERS = [
     ["device", "camera", "recording", "progress", "filming", "judging", "keeping", "tracking"],
     ["training"],
     ["engine"],
-    ["report", "sweep", "sweep.plan", "sweep.trial", "sweep.state", "sweep.summary", "sweep.drive",
+    ["report"],
+    ["train_report"],
+    ["sweep", "sweep.plan", "sweep.trial", "sweep.state", "sweep.summary", "sweep.drive",
      "sweep.local", "sweep.node", "sweep.cluster", "sweep.table"],
     ["commands.options"],
     ["commands", "commands.train", "commands.evaluate", "commands.record", "commands.inspect",
@@ -43,10 +46,8 @@ HEIGHT = {name: level for level, names in enumerate(LAYERS) for name in names}
 # File -> why it may be longer than 300 lines.
 LONG = {
     "config.py": "one flat table of settings: splitting it would hide the order of --help",
-    "checkpoint.py": "reads files of strangers: most of it is checks",
     "learner.py": "one class: act, learn, and the state of both",
     "evaluation.py": "plays, in one process or several",
-    "report.py": "one function for each kind of record",
 }
 LONGEST = 600  # even those
 

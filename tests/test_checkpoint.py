@@ -17,9 +17,10 @@ from hypothesis.extra import numpy as hnp
 from safetensors import safe_open
 from specs import DISCRETE, MULTI, pixel_spec, settings_for, vector_spec
 
-from a2c_cli.checkpoint import Header, encode, read_checkpoint, read_header
+from a2c_cli.checkpoint import encode, read_checkpoint, read_header
 from a2c_cli.envs.spec import ActionSpec, EnvSpec
 from a2c_cli.errors import CheckpointError
+from a2c_cli.header import Header
 
 HALF = ActionSpec("continuous", (2,), (2,), "float32", low=(-math.inf, 0.0), high=(1.5, math.inf))
 NAMED = ActionSpec("discrete", (2,), start=(-3,), meanings=("NOOP", "FIRE"))

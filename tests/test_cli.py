@@ -273,7 +273,7 @@ def test_debug_shows_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_command_that_resumes_is_one_line_however_long_the_path(
     cli: Cli, tmp_path: Path
 ) -> None:
-    from a2c_cli import report
+    from a2c_cli import train_report
     from a2c_cli.engine import TrainResult
 
     run = tmp_path / ("a" * 100) / ("b" * 100)
@@ -285,7 +285,7 @@ def test_the_command_that_resumes_is_one_line_however_long_the_path(
     import io
 
     with contextlib.redirect_stderr(io.StringIO()) as talk:
-        report.train_result(result, json=False, quiet=True)
+        train_report.train_result(result, json=False, quiet=True)
     assert f"resume with: a2c train --resume {run}\n" in talk.getvalue()
 
 

@@ -18,9 +18,10 @@ from PIL import Image
 from specs import REAL, make_pair, pixel_spec, random_obs, settings_for, vector_spec
 
 from a2c_cli import TrainConfig, train
-from a2c_cli.checkpoint import Header, encode, read_checkpoint
+from a2c_cli.checkpoint import encode, read_checkpoint
 from a2c_cli.envs.spec import WRAPPERS
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError
+from a2c_cli.header import Header
 from a2c_cli.inspection import inspect
 from a2c_cli.policies.layout import make_layout
 from a2c_cli.weights import describe_weights, units_that_cannot_fire

@@ -16,7 +16,7 @@ import pytest
 from conftest import Outcome
 from rich.console import Console
 
-from a2c_cli import report
+from a2c_cli import train_report
 from a2c_cli.learner import UpdateStats
 from a2c_cli.progress import Progress
 
@@ -49,7 +49,7 @@ BUSY = Progress(
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_panel_fits_the_terminal_and_shows_what_a_watcher_asks_for(width: int) -> None:
     console = Console(width=width, file=io.StringIO())
-    console.print(report._panel(BUSY, width))
+    console.print(train_report._panel(BUSY, width))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
@@ -74,10 +74,10 @@ def test_a_log_file_gets_one_line_per_interval(cli: Callable[..., Outcome], tmp_
 def test_warnings_come_as_lines_without_control_characters(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with report.TrainReporter() as reporter:
+    with train_report.TrainReporter() as reporter:
         reporter.show(BUSY)
     assert "warning: --tracker wandb failed?[2J\n" in capfd.readouterr().err
-    with report.TrainReporter(quiet=True) as reporter:
+    with train_report.TrainReporter(quiet=True) as reporter:
         reporter.show(BUSY)
     assert capfd.readouterr().err == ""
 

@@ -90,10 +90,10 @@ def train(
         typer.echo(_resolved_toml(settings), nl=False)
         return
 
-    from a2c_cli import report
+    from a2c_cli import train_report
     from a2c_cli.engine import train as run_training
 
-    watcher = report.TrainReporter(quiet=quiet)
+    watcher = train_report.TrainReporter(quiet=quiet)
     with watcher:
         result = run_training(
             settings,
@@ -104,7 +104,7 @@ def train(
             env_id=env if resume is not None else None,
             should_stop=ask_to_stop(quiet),
         )
-    report.train_result(result, json=json, quiet=quiet)
+    train_report.train_result(result, json=json, quiet=quiet)
     raise typer.Exit(STOP_CODES[result.stopped])
 
 

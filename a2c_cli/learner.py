@@ -30,7 +30,7 @@ from a2c_cli.rollout import Transition
 from a2c_cli.segment import Segment
 
 _MOST_ROWS = 2048  # about 40 KB each
-_PROBES = 8  # observations on which a step's effect on the policy is measured
+_PROBES = 8  # observations, at most, on which a step's effect on the policy is measured
 
 
 class DivergedError(A2CError):
@@ -291,11 +291,11 @@ class Learner:
         torch._foreach_copy_(self._before, self._parameters)
         self.optimizer.step()
         self._sync()
-        rows = torch.linspace(0, len(obs) - 1, min(_PROBES, len(obs))).long()
+        rows = slice(None, None, -(-len(obs) // _PROBES))
         if self._torso_gradient is None:
             new_outputs, _ = self.network(obs[rows].to(self._device), self._precision)
         else:
-            new_outputs = self.network.actor(self._torso_gradient.features(rows))
+            new_outputs = self.network.actor(self._torso_gradient.features(len(obs), rows))
         action = self.agent.spec.action
         moved = divergence(action, outputs[rows], new_outputs, old_log_std, log_std)
         kl = float(moved.mean())

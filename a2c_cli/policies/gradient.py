@@ -52,15 +52,15 @@ class TorsoGradient:
         torch._foreach_copy_(self._weights, self._parameters[::2])
 
     @torch.no_grad()
-    def features(self, rows: Tensor) -> Tensor:
-        """(N, features) float32 of N rows of the last `write`'s observations.
+    def features(self, count: int, rows: slice) -> Tensor:
+        """(N, features) float32 of some rows of the last `write`'s `count` observations.
 
         The torch module's result for less: pixels and weights are at hand in `precision`.
         """
         layout, precision = self._layout, self._precision
         biases = [bias.to(precision) for bias in self._parameters[1::2]]
         activate = torch.relu_ if layout.activation == "relu" else torch.tanh_
-        x = self._pixels[rows].mul_(layout.scale)
+        x = self._pixels[:count][rows] * layout.scale
         for weight, bias, conv in zip(self._weights, biases, layout.convs, strict=False):
             x = activate(functional.conv2d(x, weight, bias, conv.stride))
         x = x.permute(0, 2, 3, 1).flatten(1)

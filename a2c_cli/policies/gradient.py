@@ -36,20 +36,14 @@ class TorsoGradient:
         self._layout, self._parameters, self._precision = layout, list(parameters), precision
         self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._pixels = torch.empty(rows, *layout.conv_shapes[0], dtype=precision)
-        self._weights = [
-            torch.empty_like(
-                weight,
-                dtype=precision,
-                memory_format=torch.channels_last if weight.dim() == 4 else torch.preserve_format,
-            )
-            for weight in self._parameters[::2]
-        ]
+        self._weights = [_reduced(weight, precision) for weight in self._parameters[::2]]
         self.sync()
 
     @torch.no_grad()
     def sync(self) -> None:
         """Take over the weights after they have changed."""
-        torch._foreach_copy_(self._weights, self._parameters[::2])
+        if self._precision != torch.float32:
+            torch._foreach_copy_(self._weights, self._parameters[::2])
 
     @torch.no_grad()
     def features(self, count: int, rows: slice) -> Tensor:
@@ -115,6 +109,14 @@ class TorsoGradient:
 
     def _set(self, index: int, value: Tensor) -> None:
         self._gradients[index].copy_(value)
+
+
+def _reduced(weight: Tensor, precision: torch.dtype) -> Tensor:
+    """Room for a copy, channels last; the very weight where none is needed."""
+    if precision == torch.float32:
+        return weight.detach()
+    layout = torch.channels_last if weight.dim() == 4 else torch.contiguous_format
+    return torch.empty_like(weight, dtype=precision, memory_format=layout)
 
 
 def _through(activation: str, gradient: Tensor, output: Tensor) -> Tensor:

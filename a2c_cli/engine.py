@@ -15,7 +15,7 @@ from a2c_cli import checkpoint
 from a2c_cli.bookkeeping import Counters, is_number
 from a2c_cli.config import TrainConfig, option, settings, to_toml
 from a2c_cli.defaults import resolve
-from a2c_cli.device import choose_device
+from a2c_cli.device import choose_device, keep_freed_memory
 from a2c_cli.envs.make import make_env, probe
 from a2c_cli.envs.spec import WRAPPERS
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
@@ -59,6 +59,7 @@ def train(
     """
     if (config is None) == (resume is None):
         raise ConfigError("give either a configuration or a run to resume, not both")
+    keep_freed_memory()
     with threadpool_limits(1, user_api="blas"), contextlib.ExitStack() as stack:
         if resume is not None:
             start = functools.partial(_resumed, stack, Path(resume), changes or {}, env_id)

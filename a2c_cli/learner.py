@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from a2c_cli import losses
 from a2c_cli.agent import Agent
@@ -30,7 +30,7 @@ from a2c_cli.rollout import Transition
 from a2c_cli.segment import Segment
 
 _MOST_ROWS = 2048  # about 40 KB each
-_PROBES = 8  # observations on which a step's effect on the policy is measured
+_PROBES = 8  # observations, at most, on which a step's effect on the policy is measured
 
 
 class DivergedError(A2CError):
@@ -105,7 +105,8 @@ class Learner:
             rows + 1 if self._remembers else 1,  # one more for `agent.act` and `agent.value`
         )
         self._scaler = RewardScaler(c.gamma) if c.reward_transform == "scale" else None
-        self._before = [torch.empty_like(p) for p in self.network.parameters()] if c.max_kl else []
+        self._parameters: list[Tensor] = list(self.network.parameters())
+        self._before = [torch.empty_like(p) for p in self._parameters] if c.max_kl else []
         self._advantage_square, self._advantage_count = 0.0, 0
         self._segments = [Segment(spec, c.n_steps)]
         self._entropy_coef, self._rate = entropy_schedule(c), learning_rate_schedule(c)
@@ -243,12 +244,13 @@ class Learner:
         loss = policy_loss + c.value_coef * value_loss
         loss = loss + losses.entropy_loss(entropy, entropy_coef, reduction)
 
-        self.optimizer.zero_grad(set_to_none=gradient is None)
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         if gradient is not None:
             assert features.grad is not None
             gradient.write(pixels, memories, features.grad)
-        grad_norm = float(nn.utils.clip_grad_norm_(net.parameters(), c.max_grad_norm or math.inf))
+        grad_norm = _clip(self._parameters, c.max_grad_norm)
         loss_value = float(loss.detach())
         if not math.isfinite(grad_norm) or not math.isfinite(loss_value):
             raise DivergedError(
@@ -262,8 +264,8 @@ class Learner:
             kl = self._step_within(c.max_kl, pixels, outputs.detach())
         else:
             self.optimizer.step()
+            self._sync()
             kl = math.nan
-        self._sync()
         self.updates += 1
         return UpdateStats(
             policy_loss=float(policy_loss.detach()),
@@ -284,18 +286,22 @@ class Learner:
         shortened, θ ← θ + √(δ / KL) Δθ: the divergence is quadratic in a small step (as in
         Wu et al. 2017, arXiv 1708.05144, who predict it instead of measuring).
         """
-        parameters: list[Tensor] = list(self.network.parameters())
         log_std = getattr(self.network, "log_std", None)
         old_log_std = None if log_std is None else log_std.clone()
-        torch._foreach_copy_(self._before, parameters)
+        torch._foreach_copy_(self._before, self._parameters)
         self.optimizer.step()
-        rows = torch.linspace(0, len(obs) - 1, min(_PROBES, len(obs))).long()
-        new_outputs, _ = self.network(obs[rows].to(self._device), self._precision)
+        self._sync()
+        rows = slice(None, None, -(-len(obs) // _PROBES))
+        if self._torso_gradient is None:
+            new_outputs, _ = self.network(obs[rows].to(self._device), self._precision)
+        else:
+            new_outputs = self.network.actor(self._torso_gradient.features(len(obs), rows))
         action = self.agent.spec.action
         moved = divergence(action, outputs[rows], new_outputs, old_log_std, log_std)
         kl = float(moved.mean())
         if math.isfinite(kl) and kl > bound:
-            torch._foreach_lerp_(parameters, self._before, 1.0 - math.sqrt(bound / kl))
+            torch._foreach_lerp_(self._parameters, self._before, 1.0 - math.sqrt(bound / kl))
+            self._sync()
         return kl
 
     def _scale_advantages(self, advantages: Tensor) -> Tensor:
@@ -315,6 +321,8 @@ class Learner:
         if self._device.type != "cpu":
             for name, parameter in self.network.named_parameters():
                 self._weights[name][...] = parameter.detach().cpu().numpy()
+        if self._torso_gradient is not None:
+            self._torso_gradient.sync()
         self.agent.network.sync()
 
     # --- checkpoint
@@ -403,6 +411,19 @@ def _tensor(array: NDArray[Any], shape: torch.Size) -> Tensor:
     if tuple(array.shape) != tuple(shape) or array.dtype != np.float32:
         raise ValueError(f"a tensor has shape {array.shape}, expected {tuple(shape)}")
     return torch.from_numpy(array.copy())
+
+
+@torch.no_grad()
+def _clip(parameters: list[Tensor], bound: float) -> float:
+    """Shorten the gradient to a norm of at most `bound` (0: never); returns its norm before.
+
+    As torch's `clip_grad_norm_`, without its pass over a gradient that is short enough.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = float(torch.stack(torch._foreach_norm(gradients)).norm())
+    if bound and norm > bound:
+        torch._foreach_mul_(gradients, bound / (norm + 1e-6))
+    return norm
 
 
 def _explained_variance(target: Tensor, value: Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from specs import (
 from a2c_cli.agent import Agent
 from a2c_cli.envs.spec import ActionSpec, EnvSpec, Obs
 from a2c_cli.learner import Learner
+from a2c_cli.policies.convolution import runs, touched
 from a2c_cli.policies.network import ActorCritic
 from a2c_cli.rollout import Transition
 
@@ -89,19 +91,58 @@ def test_what_was_seen_before_leaves_no_trace(changes: list[tuple[int, int]]) ->
         assert_same(agent, module, obs)
 
 
-def test_the_result_has_the_same_bits_whatever_came_before() -> None:
-    spec = pixel_spec()
-    walked, _ = make_pair(spec)
+REMEMBERING = [
+    (name, activation, shape)
+    for name in ("a3c", "nature", "notebook")
+    for activation in ("relu", "tanh")
+    for shape in ((4, 84, 84), (3, 83, 90))
+]
+
+
+@pytest.mark.parametrize(("network", "activation", "shape"), REMEMBERING)
+def test_the_result_has_the_same_bits_whatever_came_before(
+    network: str, activation: str, shape: tuple[int, int, int]
+) -> None:
+    spec = pixel_spec("atari", shape)
+    values = {"network": network, "activation": activation}
+    walked, _ = make_pair(spec, **values)
     rng = np.random.default_rng(3)
     stack = random_obs(spec, rng)
-    for _ in range(10):
+    for t in range(40):
+        if t == 20:  # a new game
+            stack[...] = random_obs(spec, rng)[0]
+        if t == 25:  # one that begins where this one is
+            stack[...] = stack[-1].copy()
+        if t == 30:
+            walked.network.sync()
         stack[:-1] = stack[1:]
-        stack[-1] = random_obs(spec, rng)[0]
+        # Most of the picture stands still: two patches change, one of them a single pixel.
+        for size in (1, int(rng.integers(1, 30))):
+            top, left = rng.integers(0, shape[1]), rng.integers(0, shape[2])
+            patch = stack[-1, top : top + size, left : left + size]
+            patch += rng.integers(0, 256, patch.shape).astype(np.uint8)
         outputs, value = policy_of(walked, stack)
-        fresh, _ = make_pair(spec)
+        fresh, _ = make_pair(spec, **values)
         expected, expected_value = policy_of(fresh, stack)
         np.testing.assert_array_equal(outputs, expected)
         assert value == expected_value
+        memories = zip(walked.network.memories, fresh.network.memories, strict=True)
+        for kept, anew in memories:
+            np.testing.assert_array_equal(kept, anew)
+
+
+@given(st.integers(0, 2**84 - 1), st.integers(1, 8), st.integers(1, 4))
+def test_rows_are_touched_where_their_windows_hold_a_changed_row(
+    changed: int, kernel: int, stride: int
+) -> None:
+    rows = (84 - kernel) // stride + 1
+    windows = [range(stride * r, stride * r + kernel) for r in range(rows)]
+    expected = [r for r in range(rows) if any(changed >> y & 1 for y in windows[r])]
+    found = touched(changed, kernel, stride, rows)
+    assert [r for r in range(rows + 9) if found >> r & 1] == expected
+    slices = runs(found)
+    assert [r for s in slices for r in range(s.start, s.stop)] == expected
+    assert all(a.stop < b.start for a, b in pairwise(slices))  # neighbours go together
 
 
 def test_new_weights_meet_the_frames_that_were_kept_too() -> None:

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.distributions import Categorical, Normal
 
 from a2c_cli.config import TrainConfig
-from a2c_cli.envs.spec import ActionSpec, EnvSpec, Obs
+from a2c_cli.envs.spec import EnvSpec, Obs
 from a2c_cli.learner import DivergedError, Learner, UpdateStats
+from a2c_cli.policies.gradient import source_gradient
 from a2c_cli.policies.heads import divergence
 from a2c_cli.policies.network import ActorCritic
 from a2c_cli.rollout import Transition
@@ -301,15 +302,26 @@ def test_the_gradient_is_clipped_to_its_global_norm() -> None:
     assert norms[0.01] == pytest.approx((reported, 0.01), rel=1e-3)
 
 
-@pytest.mark.parametrize("action", [DISCRETE, MULTI, REAL])
-def test_a_step_that_moves_the_policy_too_far_is_shortened(action: ActionSpec) -> None:
-    spec = vector_spec(action=action)
+MOVED: list[tuple[EnvSpec, dict[str, Any]]] = [
+    *[(vector_spec(action=action), {**VECTOR, "n_steps": 6}) for action in (DISCRETE, MULTI, REAL)],
+    (pixel_spec(), {**PLAIN, "n_steps": 6}),
+    (pixel_spec(action=MULTI), {**PLAIN, "n_steps": 6, "network": "notebook"}),
+    (pixel_spec(), {**PLAIN, "n_steps": 0}),  # as where nothing is remembered
+]
+
+
+@pytest.mark.parametrize(("spec", "values"), MOVED)
+def test_a_step_that_moves_the_policy_too_far_is_shortened(
+    spec: EnvSpec, values: dict[str, Any]
+) -> None:
+    action = spec.action
+    rate = 0.01 if spec.kind == "vector" else 1e-4
     found = {}
     for bound in (0.0, 1e9, 1e-3):
-        config = settings_for(spec, n_steps=6, learning_rate=0.01, max_kl=bound, **VECTOR)
+        config = settings_for(spec, learning_rate=rate, init="torch", max_kl=bound, **values)
         learner = Learner(config, spec)
         before = copy.deepcopy(learner.network)
-        (lived,), stats = Life(learner, spec).segments(["......"])
+        (lived,), stats = Life(learner, spec).segments([".....t"])
         obs = torch.from_numpy(np.stack(lived.obs))
         with torch.no_grad():
             old, new = before(obs)[0], learner.network(obs)[0]
@@ -327,6 +339,41 @@ def test_a_step_that_moves_the_policy_too_far_is_shortened(action: ActionSpec) -
     torch.testing.assert_close(  # the same direction
         short[3] / short[3].norm(), whole[3] / whole[3].norm(), atol=1e-3, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("network", ["a3c", "compact", "nature", "notebook"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_features_after_a_step_are_those_of_the_torch_module(
+    network: str, activation: str
+) -> None:
+    spec = pixel_spec()
+    values = {**PLAIN, "network": network, "activation": activation}
+    learner = Learner(settings_for(spec, n_steps=5, **values), spec)
+    (lived,), _ = Life(learner, spec).segments(["....."])
+    rows = slice(None, None, 2)
+    obs = torch.from_numpy(np.stack(lived.obs))[rows]
+    assert learner._torso_gradient is not None
+    with torch.no_grad():
+        expected = learner.network.torso(obs / 255.0)
+    actual = learner._torso_gradient.features(6, rows)
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"),
+    [(20, 4, 2), (21, 4, 2), (20, 3, 2), (40, 5, 2), (9, 3, 1), (21, 8, 4), (13, 2, 3), (4, 4, 2)],
+)
+def test_the_gradient_in_a_convolutions_input_is_autograds(
+    size: int, kernel: int, stride: int
+) -> None:
+    generator = torch.Generator().manual_seed(size)
+    source = torch.randn(3, 5, size, size + 1, generator=generator, requires_grad=True)
+    weight = torch.randn(7, 5, kernel, kernel, generator=generator)
+    output = torch.nn.functional.conv2d(source, weight, stride=stride)
+    delta = torch.randn(output.shape, generator=generator)
+    output.backward(delta)
+    actual = source_gradient(delta, weight, stride, (size, size + 1))
+    torch.testing.assert_close(actual.permute(0, 3, 1, 2), source.grad, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "rmsprop_tf", "adam"])

@@ -16,33 +16,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2c_cli.envs.spec import ActionSpec, Obs
-from a2c_cli.policies.convolution import ConvTorso
+from a2c_cli.policies.convolution import Activation, ConvTorso, Floats, runs
 from a2c_cli.policies.layout import Layout
-
-Floats = NDArray[np.float32]
 
 
 class _Dense:
     """A fully connected layer on the torch parameters themselves."""
 
-    def __init__(self, weight: Floats, bias: Floats, rows: int = 1) -> None:
+    def __init__(self, weight: Floats, bias: Floats) -> None:
         self._weight, self._bias = weight, bias
-        self.memory = np.zeros((rows, len(bias)), np.float32)
-        self._outputs = list(self.memory)
+        self._output = np.empty(len(bias), np.float32)
 
-    def forward(self, x: Floats, row: int = 0) -> Floats:
-        output = self._outputs[row]
+    def forward(self, x: Floats) -> Floats:
+        output = self._output
         np.matmul(self._weight, x, out=output)
         np.add(output, self._bias, out=output)
         return output
 
 
-def _relu(x: Floats) -> None:
-    np.maximum(x, 0.0, out=x)
+class _RowDense:
+    """The fully connected layer behind the convolutions: one partial product for each image row.
+
+    Args:
+        weight: (units, height * width * channels), shared with its owner.
+        bias: (units,).
+        source: (rows of memory, height, width, channels), what it reads.
+        activate: the activation, from one array to another.
+    """
+
+    def __init__(
+        self, weight: Floats, bias: Floats, source: NDArray[Any], activate: Activation
+    ) -> None:
+        units, height = len(bias), source.shape[1]
+        self._bias, self._activate = bias, activate
+        self.memory = np.zeros((len(source), units), np.float32)
+        self._outputs = list(self.memory)
+        self._sources = list(source.reshape(len(source), height, -1, 1))
+        self._weight = weight.reshape(units, height, -1).transpose(1, 0, 2)
+        self._products = np.zeros((height, units, 1), np.float32)
+
+    def forward(self, row: int, changed: int) -> Floats:
+        """Fill a row of the memory and return it; takes the rows that differ from the last call."""
+        source, output = self._sources[row], self._outputs[row]
+        for rows in runs(changed):
+            np.matmul(self._weight[rows], source[rows], out=self._products[rows])
+        np.add.reduce(self._products[:, :, 0], axis=0, out=output)
+        np.add(output, self._bias, out=output)
+        self._activate(output, output)
+        return output
 
 
-def _tanh(x: Floats) -> None:
-    np.tanh(x, out=x)
+def _relu(x: Floats, out: Floats) -> None:
+    np.maximum(x, 0.0, out=out)
 
 
 class ActingNetwork:
@@ -57,26 +82,28 @@ class ActingNetwork:
 
     def __init__(self, layout: Layout, weights: Mapping[str, Floats], rows: int = 1) -> None:
         self._layout, self._weights = layout, weights
-        self._activate = _relu if layout.activation == "relu" else _tanh
+        self._activate: Activation = _relu if layout.activation == "relu" else np.tanh
         self._convs: ConvTorso | None = None
+        self._hidden: _RowDense | None = None
+        self._torsos: list[list[_Dense]] = []
         if layout.convs:
             self._convs = ConvTorso(
                 layout.convs, layout.conv_shapes, layout.stacked, rows, self._activate
             )
-        torsos = ("torso",) if layout.shared else ("torso", "critic_torso")
-        self._torsos = [
-            [
-                self._dense(f"{torso}.hidden{i + 1}", rows if layout.convs else 1)
-                for i in range(len(layout.hidden))
-            ]
-            for torso in torsos
-        ]
+            if layout.hidden:
+                weight, bias = (weights[f"torso.hidden1.{kind}"] for kind in ("weight", "bias"))
+                features = self._convs.memories[-1]
+                self._hidden = _RowDense(weight, bias, features, self._activate)
+        else:
+            names = ("torso",) if layout.shared else ("torso", "critic_torso")
+            hidden = [f"hidden{i + 1}" for i in range(len(layout.hidden))]
+            self._torsos = [[self._dense(f"{name}.{layer}") for layer in hidden] for name in names]
         self._actor, self._critic = self._dense("actor"), self._dense("critic")
         self.log_std: Floats | None = weights.get("log_std")
         self.sync()
 
-    def _dense(self, name: str, rows: int = 1) -> _Dense:
-        return _Dense(self._weights[f"{name}.weight"], self._weights[f"{name}.bias"], rows)
+    def _dense(self, name: str) -> _Dense:
+        return _Dense(self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
     @property
     def memories(self) -> list[Floats]:
@@ -85,7 +112,7 @@ class ActingNetwork:
         (rows, height, width, channels) a convolution, (rows, units) a hidden layer, in order.
         """
         assert self._convs is not None
-        return self._convs.memories + [layer.memory for layer in self._torsos[0]]
+        return self._convs.memories + ([] if self._hidden is None else [self._hidden.memory])
 
     def sync(self) -> None:
         """Take over the weights after they have changed."""
@@ -102,21 +129,19 @@ class ActingNetwork:
             row: of the memory to keep the activations in.
         """
         if self._convs is not None:
-            x = self._convs.forward(obs, row)
-        elif self._layout.scale != 1.0:
-            x, row = obs.reshape(-1) * np.float32(self._layout.scale), 0
-        else:
-            x, row = obs, 0
-        features = self._features(0, x, row)
-        outputs = self._actor.forward(features)
-        if not self._layout.shared:
-            features = self._features(1, x, row)
-        return outputs, float(self._critic.forward(features)[0])
+            changed = self._convs.forward(obs, row)
+            hidden = self._hidden
+            x = self._convs.features[row] if hidden is None else hidden.forward(row, changed)
+            return self._actor.forward(x), float(self._critic.forward(x)[0])
+        x = obs if self._layout.scale == 1.0 else obs.reshape(-1) * np.float32(self._layout.scale)
+        features = [self._features(layers, x) for layers in self._torsos]
+        # One torso serves both heads, or each has its own.
+        return self._actor.forward(features[0]), float(self._critic.forward(features[-1])[0])
 
-    def _features(self, torso: int, x: Floats, row: int) -> Floats:
-        for layer in self._torsos[torso]:
-            x = layer.forward(x, row)
-            self._activate(x)
+    def _features(self, layers: list[_Dense], x: Floats) -> Floats:
+        for layer in layers:
+            x = layer.forward(x)
+            self._activate(x, x)
         return x
 
 

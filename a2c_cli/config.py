@@ -98,6 +98,13 @@ class TrainConfig:
     entropy_hold: float = setting(
         "share of the budget before β starts to decay", ALGORITHM, low=0.0, high=0.99
     )
+    prediction_coef: float = setting(
+        "weight κ of predicting where the picture changes next, a second task for the torso;"
+        " 0 = none",
+        ALGORITHM,
+        low=0.0,
+        kinds=PIXELS,
+    )
     loss_reduction: str = setting("over the steps of an update", ALGORITHM, choices=("mean", "sum"))
     normalize_advantages: str = setting(
         "divide advantages by their scale: in this update, or a running one",

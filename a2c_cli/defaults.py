@@ -51,6 +51,7 @@ _PIXEL_DEFAULTS: dict[str, Value] = {
     "entropy_coef_end": 0.0001,
     "entropy_schedule": "linear",
     "entropy_hold": 0.2,
+    "prediction_coef": 0.0,
     "frame_stack": 4,
     "activation": "relu",
 }
@@ -59,6 +60,7 @@ DEFAULTS: dict[str, dict[str, Value]] = {
     "atari": {
         **_PIXEL_DEFAULTS,
         "network": "a3c",
+        "prediction_coef": 0.02,
         "reward_transform": "sign",
         "frame_skip": 4,
         "screen_size": 84,
@@ -118,6 +120,7 @@ PRESETS: dict[str, dict[str, Value]] = {
         "entropy_schedule": "constant",
         "max_grad_norm": 0.5,
         "max_kl": 0.0,
+        "prediction_coef": 0.0,
         "reward_transform": "none",
         "life_loss": False,
     }

@@ -82,7 +82,10 @@ def from_document(document: Mapping[str, Any]) -> Header:
             RecursionError: it is not one of `to_document`.
     """
     spec = _spec(document["env"])
-    config = resolve(from_dict(document["config"]), spec.kind, continuous=spec.continuous)
+    settings = document["config"]
+    if spec.kind != "vector":  # agents from before there was such a head have none
+        settings = {"prediction_coef": 0.0, **settings}
+    config = resolve(from_dict(settings), spec.kind, continuous=spec.continuous)
     wrappers = {name: getattr(config, name) for name in WRAPPERS[spec.kind]}
     if (config.env, config.env_args, wrappers) != (spec.id, spec.args, spec.wrappers):
         raise ValueError("its settings and its environment do not fit together")

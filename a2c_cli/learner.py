@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from a2c_cli.policies.gradient import TorsoGradient
 from a2c_cli.policies.heads import divergence, log_prob_and_entropy
 from a2c_cli.policies.layout import make_layout
 from a2c_cli.policies.network import ActorCritic
+from a2c_cli.prediction import changes
 from a2c_cli.returns import lambda_returns
 from a2c_cli.rng import make_generator, pack_generator, unpack_generator
 from a2c_cli.rollout import Transition
@@ -49,6 +51,7 @@ class UpdateStats:
     learning_rate: float
     entropy_coef: float
     approx_kl: float  # nats, of the step before it is shortened; NaN if not measured
+    prediction_loss: float  # nats a step; NaN if nothing is predicted
 
 
 class Learner:
@@ -120,6 +123,8 @@ class Learner:
         torso = list(net.torso.parameters())
         if net.critic_torso is not None:
             actor, critic, torso = actor + torso, critic + list(net.critic_torso.parameters()), []
+        if net.layout.predictions:
+            torso += net.predictor.parameters()
         groups: list[dict[str, Any]] = [
             {"params": torso, "lr": c.learning_rate},
             {"params": actor, "lr": c.actor_learning_rate},
@@ -194,7 +199,8 @@ class Learner:
     def update(self, segments: list[Segment], progress: float) -> UpdateStats:
         """One optimizer step on the segments.
 
-            L = mean_t [ -log π(a_t|s_t) A_t  +  c (G_t - V(s_t))²  -  β H(π(·|s_t)) ]
+            L = mean_t [ -log π(a_t|s_t) A_t  +  c (G_t - V(s_t))²  -  β H(π(·|s_t))
+                         +  κ Σ_cells -log p(changed) ]
 
         with G_t of `returns.lambda_returns`, A_t = G_t - V(s_t) without gradient, and the mean
         (or sum) over all steps of all segments. One forward pass gives values, bootstrap values
@@ -213,11 +219,11 @@ class Learner:
         pixels = torch.from_numpy(obs)
         gradient = self._torso_gradient
         if gradient is None:
-            outputs, values = net(pixels.to(self._device), self._precision)
+            features, value_features = net.features(pixels.to(self._device), self._precision)
         else:
             memories = [torch.from_numpy(m[: len(obs)]) for m in self.agent.network.memories]
-            features = memories[-1].flatten(1).requires_grad_()
-            outputs, values = net.actor(features), net.critic(features).squeeze(-1)
+            features = value_features = memories[-1].flatten(1).requires_grad_()
+        outputs, values = net.actor(features), net.critic(value_features).squeeze(-1)
         log_probs, entropies, returns, predicted = [], [], [], []
         row = 0
         for s in segments:
@@ -243,6 +249,10 @@ class Learner:
         entropy = torch.cat(entropies)
         loss = policy_loss + c.value_coef * value_loss
         loss = loss + losses.entropy_loss(entropy, entropy_coef, reduction)
+        prediction_loss = torch.tensor(math.nan)
+        if c.prediction_coef:
+            prediction_loss = self._prediction_loss(segments, features)
+            loss = loss + c.prediction_coef * prediction_loss
 
         for parameter in self._parameters:
             parameter.grad = None
@@ -276,6 +286,23 @@ class Learner:
             learning_rate=self._base_rates[0] * rate,
             entropy_coef=entropy_coef,
             approx_kl=kl,
+            prediction_loss=math.nan
+            if prediction_loss is None
+            else float(prediction_loss.detach()),
+        )
+
+    def _prediction_loss(self, segments: list[Segment], features: Tensor) -> Tensor:
+        """Of `losses.prediction_loss` over all steps; `features` have a row an observation."""
+        starts = itertools.accumulate((s.steps + 1 for s in segments), initial=0)
+        rows = [features[row : row + s.steps] for row, s in zip(starts, segments, strict=False)]
+        channels = self.agent.spec.channels
+        changed = np.concatenate([changes(s.observations, channels) for s in segments])
+        followed = np.concatenate([1.0 - s.terminated for s in segments])
+        return losses.prediction_loss(
+            self.network.predictor(torch.cat(rows)),
+            torch.from_numpy(changed).to(self._device),
+            torch.from_numpy(followed).to(self._device),
+            self._config.loss_reduction,
         )
 
     @torch.no_grad()

@@ -1,11 +1,12 @@
-"""The three terms of the actor-critic loss. PURE; every mean is over the T steps of the update.
+"""The terms of the actor-critic loss. PURE; every mean is over the T steps of the update.
 
-L = L_policy + c · L_value + L_entropy
+L = L_policy + c · L_value + L_entropy + κ · L_prediction
 """
 
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 def reduce(terms: Tensor, reduction: str) -> Tensor:
@@ -43,3 +44,20 @@ def entropy_loss(entropy: Tensor, entropy_coef: float, reduction: str = "mean") 
     Source: Williams and Peng 1991; A3C, arXiv 1602.01783.
     """
     return -entropy_coef * reduce(entropy, reduction)
+
+
+def prediction_loss(
+    logits: Tensor, changed: Tensor, followed: Tensor, reduction: str = "mean"
+) -> Tensor:
+    """L_prediction = -mean_t Σ_cells log p(changed): the nats that the next change surprises by.
+
+    Source: see prediction.py.
+
+    Args:
+        logits: (T, cells) of the probability that a cell changes, with gradient.
+        changed: (T, cells) 0 or 1.
+        followed: (T,) 1 where the next picture goes on from this one, 0 at an end.
+        reduction: `mean` or `sum` over the T steps.
+    """
+    terms = binary_cross_entropy_with_logits(logits, changed, reduction="none").sum(1)
+    return reduce(terms * followed, reduction)

@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower may not import higher. Files of one layer may import each other.
 LAYERS = [
     ["errors", "schedules", "returns", "losses", "signals", "rng", "statistics", "scores",
-     "canvas", "guards"],
+     "canvas", "guards", "prediction"],
     ["config", "envs", "envs.spec", "normalizers", "optimizers", "video"],
     ["defaults", "policies.layout", "policies.heads", "policies.convolution", "run", "segment",
      "envs.frames"],

@@ -88,7 +88,7 @@ def test_one_row_a_layer_in_the_order_of_the_computation(breakout_run: Path) -> 
     record = inspect(breakout_run / "last.safetensors")
     names = [layer["name"] for layer in record["network"]]
     assert names[0] == "torso.conv1"
-    assert names[-2:] == ["actor", "critic"]
+    assert names[-3:] == ["actor", "critic", "predictor"]
     assert sum(layer["parameters"] for layer in record["network"]) == record["parameters"]
     assert sum(layer["share"] for layer in record["network"]) == pytest.approx(1.0)
     assert sum(layer["flops"] for layer in record["network"]) == record["flops"]

@@ -86,7 +86,7 @@ def slow_loss(
     network: ActorCritic, config: TrainConfig, segments: list[Lived], beta: float
 ) -> dict[str, Tensor]:
     """The whole objective, step by step, from the definitions."""
-    policy, value, entropy = [], [], []
+    policy, value, entropy, surprise = [], [], [], [torch.tensor(0.0)]
     for s in segments:
         outputs, values = network(torch.from_numpy(np.stack(s.obs)))
         v = values.detach().double().tolist()
@@ -107,11 +107,32 @@ def slow_loss(
             policy.append(-log_prob * advantage)
             value.append((advantage + v[t] - values[t]).square())
             entropy.append(h)
+            if config.prediction_coef:
+                surprise.append((1.0 - s.dead[t]) * slow_surprise(network, s, t))
+    surprise = surprise[1:] or surprise
     reduce = torch.mean if config.loss_reduction == "mean" else torch.sum
     parts = {name: reduce(torch.stack(x)) for name, x in
-             (("policy", policy), ("value", value), ("entropy", entropy))}  # fmt: skip
+             (("policy", policy), ("value", value), ("entropy", entropy),
+              ("prediction", surprise))}  # fmt: skip
     total = parts["policy"] + config.value_coef * parts["value"] - beta * parts["entropy"]
+    total = total + (config.prediction_coef or 0.0) * parts["prediction"]
     return {**parts, "total": total}
+
+
+def slow_surprise(network: ActorCritic, s: Lived, t: int) -> Tensor:
+    """-log p of which cells of 4x4 pixels of the newest picture change after step t."""
+    channels = len(s.obs[t])  # the specs here stack no pictures
+    features, _ = network.features(torch.from_numpy(s.obs[t][None]))
+    p = torch.sigmoid(network.predictor(features)[0].double())
+    _, height, width = s.obs[t].shape
+    total, cell = torch.zeros((), dtype=torch.float64), 0
+    for y in range(0, height, 4):
+        for x in range(0, width, 4):
+            here = (slice(-channels, None), slice(y, y + 4), slice(x, x + 4))
+            changed = bool((s.obs[t][here] != s.obs[t + 1][here]).any())
+            total = total - torch.log(p[cell] if changed else 1.0 - p[cell])
+            cell += 1
+    return total
 
 
 def assert_update_is_right(
@@ -131,6 +152,8 @@ def assert_update_is_right(
     assert stats.grad_norm == pytest.approx(norm, rel=1e-3)
     assert stats.policy_loss == pytest.approx(expected["policy"].item(), rel=1e-3, abs=1e-5)
     assert stats.value_loss == pytest.approx(expected["value"].item(), rel=1e-3, abs=1e-5)
+    if config.prediction_coef:
+        assert stats.prediction_loss == pytest.approx(expected["prediction"].item(), rel=1e-3)
 
 
 CASES: list[tuple[str, EnvSpec, dict[str, Any], list[list[str]]]] = [

@@ -56,7 +56,7 @@ def test_gives_one_row_of_outputs_and_one_value_for_each_observation(
 
 def test_the_notebooks_network_has_the_notebooks_layers() -> None:
     spec = pixel_spec()
-    layout = make_layout(settings_for(spec, network="notebook"), spec)
+    layout = make_layout(settings_for(spec, network="notebook", prediction_coef=0.0), spec)
     assert layout.convs == (Conv(16, 5, 2), Conv(32, 5, 2), Conv(32, 5, 2))
     assert layout.conv_shapes == ((4, 84, 84), (16, 40, 40), (32, 18, 18), (32, 7, 7))
     assert layout.parameter_shapes() == {

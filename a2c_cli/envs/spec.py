@@ -105,6 +105,11 @@ class EnvSpec:
         return int(self.wrappers.get("frame_skip", 1))
 
     @property
+    def channels(self) -> int:
+        """Of one picture; an observation stacks several."""
+        return self.obs_shape[0] // int(self.wrappers.get("frame_stack", 1))
+
+    @property
     def continuous(self) -> bool:
         """Whether actions are real numbers."""
         return self.action.kind == "continuous"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from a2c_cli.config import TrainConfig
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import ConfigError
+from a2c_cli.prediction import grid
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Layout:
         continuous: whether the policy also has one ln σ for each output.
         scale: factor on the observation (1/255 for pixels).
         stacked: whether the channels are gray frames, one of them new at each step.
+        predictions: cells whose change is predicted (see prediction.py); 0 for no such head.
     """
 
     obs_shape: tuple[int, ...]
@@ -57,6 +59,7 @@ class Layout:
     continuous: bool
     scale: float
     stacked: bool
+    predictions: int = 0
 
     @property
     def conv_shapes(self) -> tuple[tuple[int, int, int], ...]:
@@ -101,12 +104,15 @@ class Layout:
         shapes["actor.bias"] = (self.outputs,)
         shapes["critic.weight"] = (1, self.head_features)
         shapes["critic.bias"] = (1,)
+        if self.predictions:
+            shapes["predictor.weight"] = (self.predictions, self.head_features)
+            shapes["predictor.bias"] = (self.predictions,)
         if self.continuous:
             shapes["log_std"] = (self.outputs,)
         return shapes
 
     def operations(self) -> dict[str, int]:
-        """Floating-point operations of each layer for one observation, multiply and add apiece.
+        """Floating-point operations of each layer for one decision, multiply and add apiece.
 
         2 · k² · c_in · c_out · height_out · width_out for a convolution, 2 · in · out for a fully
         connected layer; the biases' additions are in them, as a product has one fewer than that.
@@ -120,6 +126,8 @@ class Layout:
                 if len(shape) == 4:
                     places = math.prod(shapes[int(layer.rpartition("conv")[2])][1:])
                 count[layer] = 2 * math.prod(shape) * places
+                if layer == "predictor":  # nothing is predicted to act
+                    count[layer] = 0
         return count
 
 
@@ -144,6 +152,7 @@ def make_layout(config: TrainConfig, spec: EnvSpec) -> Layout:
         continuous=spec.continuous,
         scale=1.0 / 255.0 if spec.obs_dtype == "uint8" else 1.0,
         stacked=spec.kind == "atari",
+        predictions=math.prod(grid(*spec.obs_shape[1:])) if config.prediction_coef else 0,
     )
     if convs and min(n for shape in layout.conv_shapes for n in shape) < 1:
         raise ConfigError(

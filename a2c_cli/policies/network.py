@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from a2c_cli.policies.layout import Layout
 
+_RARE = -4.0  # log odds: about two cells in a hundred change in a step
+
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
@@ -33,15 +35,19 @@ class ActorCritic(nn.Module):
         self.critic_torso = None if layout.shared else _torso(layout)
         self.actor = nn.Linear(layout.head_features, layout.outputs)
         self.critic = nn.Linear(layout.head_features, 1)
+        if layout.predictions:
+            self.predictor = nn.Linear(layout.head_features, layout.predictions)
         if layout.continuous:
             self.log_std = nn.Parameter(torch.full((layout.outputs,), log_std_init))
         if init == "orthogonal":
-            gains = {"actor": 0.01, "critic": 1.0}
+            gains = {"actor": 0.01, "critic": 1.0, "predictor": 0.01}
             for name, module in self.named_modules():
                 if isinstance(module, nn.Linear | nn.Conv2d):
                     nn.init.orthogonal_(module.weight, gains.get(name, math.sqrt(2.0)))
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
+            if layout.predictions:
+                nn.init.constant_(self.predictor.bias, _RARE)
 
     def forward(self, obs: Tensor, precision: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Actor outputs and state values.
@@ -53,12 +59,19 @@ class ActorCritic(nn.Module):
         Returns:
             (N, outputs) logits or means, and (N,) values, float32.
         """
+        features, value_features = self.features(obs, precision)
+        return self.actor(features), self.critic(value_features).squeeze(-1)
+
+    def features(
+        self, obs: Tensor, precision: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        """What enters the actor (and the predictor), and the critic: (N, features) float32."""
         reduced = precision != torch.float32
         x = obs.to(precision) if self.layout.scale == 1.0 else obs.to(precision) / 255.0
         with torch.autocast(obs.device.type, precision, enabled=reduced):
             features = self.torso(x)
             value_features = features if self.critic_torso is None else self.critic_torso(x)
-        return self.actor(features.float()), self.critic(value_features.float()).squeeze(-1)
+        return features.float(), value_features.float()
 
 
 def _torso(layout: Layout) -> nn.Sequential:

@@ -296,7 +296,7 @@ def validate(config: TrainConfig) -> None:
     if config.learning_rate_schedule == "exponential" and config.learning_rate_end == 0.0:
         raise ConfigError(
             "--learning-rate-schedule exponential cannot end at 0",
-            "give a small positive --learning-rate-end",
+            "give a small positive --learning-rate-end, or --learning-rate-schedule linear",
         )
     if config.best_by == "evaluation" and not config.eval_every:
         raise ConfigError("--best-by evaluation needs evaluations", "add --eval-every 50000")

@@ -180,10 +180,11 @@ def test_returns_are_raw_scores_of_whole_games(tmp_path: Path) -> None:
                                                 "noop_max")}  # fmt: skip
     env = make_env(config.env, {}, wrappers, seed=2)
     learner = Learner(config, env.spec)
-    score, scores, lives_lost = 0.0, [], 0
+    score, scores, signs, lives_lost = 0.0, [], 0.0, 0
     for t, step in enumerate(play(env, learner.act), 1):
         learner.learn(step, t / 500)
         score += step.reward
+        signs += np.sign(step.reward)
         lives_lost += step.life_lost
         if step.episode_over:
             scores.append(score)
@@ -192,7 +193,7 @@ def test_returns_are_raw_scores_of_whole_games(tmp_path: Path) -> None:
             break
     logged = [m["charts/episodic_return"] for m in metrics(run) if "episode" in m]
     assert logged == scores
-    assert max(scores) >= 30
+    assert sum(scores) > signs  # what the learner saw, of the unfinished game too
     assert lives_lost > len(scores)
 
 

@@ -37,7 +37,9 @@ BUSY = Progress(
     best_by="evaluation",
     trackers=("tensorboard",),
     max_entropy=2.89,
-    stats=UpdateStats(-0.00012345, 1234.567, 1.23456, 12345.67, -0.5, 0.0019876, 0.0049, 0.01, 12.3),
+    stats=UpdateStats(
+        -0.00012345, 1234.567, 1.23456, 12345.67, -0.5, 0.0019876, 0.0049, 0.01, 12.3
+    ),
     logged=True,
     memory_mb=12_391.5,
     saved_step=12_300_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from specs import DISCRETE, MULTI, pixel_spec, settings_for, vector_spec
 from a2c_cli.checkpoint import encode, read_checkpoint, read_header
 from a2c_cli.envs.spec import ActionSpec, EnvSpec
 from a2c_cli.errors import CheckpointError
-from a2c_cli.header import Header
+from a2c_cli.header import Header, from_document, to_document
 
 HALF = ActionSpec("continuous", (2,), (2,), "float32", low=(-math.inf, 0.0), high=(1.5, math.inf))
 NAMED = ActionSpec("discrete", (2,), start=(-3,), meanings=("NOOP", "FIRE"))
@@ -241,3 +242,13 @@ def test_control_characters_of_a_file_do_not_reach_the_message(whole: Path) -> N
     with pytest.raises(CheckpointError) as caught:
         read_header(edited(whole, change))
     assert "\x1b" not in caught.value.message + caught.value.hint
+
+
+def test_an_agent_from_before_there_was_a_second_task_has_none() -> None:
+    plain = pixel_spec()
+    wrappers = {"frame_skip": 4, "screen_size": 84, "frame_stack": 4, "noop_max": 30}
+    spec = dataclasses.replace(plain, wrappers=wrappers)
+    document = to_document(Header(settings_for(spec, prediction_coef=0.5), spec))
+    assert from_document(document).config.prediction_coef == 0.5
+    del document["config"]["prediction_coef"]
+    assert from_document(document).config.prediction_coef == 0.0

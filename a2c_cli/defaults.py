@@ -46,8 +46,6 @@ _PIXEL_DEFAULTS: dict[str, Value] = {
     "n_steps": 80,
     "optimizer": "rmsprop",
     "learning_rate": 2e-3,
-    "learning_rate_schedule": "exponential",
-    "learning_rate_end": 0.05,
     "max_kl": 0.05,
     "entropy_coef": 0.005,
     "entropy_coef_end": 0.0001,

@@ -5,7 +5,8 @@
     python benchmarks/learning.py --env ALE/Pong-v5 --total-steps 2500000 --seeds 1 -- --n-steps 40
 
 Writes benchmarks/results/learning/ENV-STEPS.json: for every seed the mean raw return of the last
-100 training episodes at the end and along the way, the wall-clock seconds and the command. Runs
+100 training episodes at the end and along the way, when (steps, seconds) it first reached a human
+tester's score where one is known, the wall-clock seconds and the command. Runs
 stay under --directory and are resumed if the script was stopped.
 """
 
@@ -13,12 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from a2c_cli.scores import reference_scores
 
 RESULTS = Path(__file__).parent / "results" / "learning"
 _POINTS = 50  # of a learning curve
@@ -46,8 +50,15 @@ def train(
     points = [
         (m["env_steps"], m["rollout/ep_rew_mean"]) for m in lines if "rollout/ep_rew_mean" in m
     ]
+    reference = reference_scores(env_id)
+    passed = [
+        (m["env_steps"], m["time/elapsed"])
+        for m in lines
+        if reference and m.get("rollout/ep_rew_mean", -math.inf) >= reference[1]
+    ]
     return {
         "seed": seed,
+        "human_level": passed[0] if passed else None,
         "mean_return_100": json.loads(done.stdout)["mean_return_100"],
         "seconds": [m["time/elapsed"] for m in lines if "time/elapsed" in m][-1],
         "curve": points[:: max(1, len(points) // _POINTS)],

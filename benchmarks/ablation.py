@@ -27,8 +27,11 @@ RESULTS = Path(__file__).parent / "results" / "ablation"
 
 VARIANTS: dict[str, list[str]] = {
     "plain": [],
+    "no-prediction": ["--prediction-coef", "0"],
+    "prediction-.08": ["--prediction-coef", "0.08"],
     "lr-1e-3": ["--learning-rate", "1e-3"],
     "lr-3e-3": ["--learning-rate", "3e-3"],
+    "lr-exponential": ["--learning-rate-schedule", "exponential", "--learning-rate-end", "0.05"],
     "entropy-.0025": ["--entropy-coef", "0.0025"],
     "entropy-.01": ["--entropy-coef", "0.01"],
     "entropy-exponential": ["--entropy-schedule", "exponential"],
@@ -40,7 +43,7 @@ VARIANTS: dict[str, list[str]] = {
     "value-coef-.25": ["--value-coef", "0.25"],
     "value-coef-1": ["--value-coef", "1"],
     "grad-norm-2": ["--max-grad-norm", "2"],
-    "max-kl-off": ["--max-kl", "0"],
+    "no-trust-region": ["--max-kl", "0"],
     "max-kl-.02": ["--max-kl", "0.02"],
     "advantages-running": ["--normalize-advantages", "running"],
     "adam": ["--optimizer", "adam", "--learning-rate", "5e-4"],

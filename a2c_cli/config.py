@@ -105,6 +105,10 @@ class TrainConfig:
         low=0.0,
         kinds=PIXELS,
     )
+    prediction_share: float = setting(
+        "share of the budget over which κ falls to 0", ALGORITHM, low=0.0, high=1.0, open_low=True,
+        kinds=PIXELS,
+    )  # fmt: skip
     loss_reduction: str = setting("over the steps of an update", ALGORITHM, choices=("mean", "sum"))
     normalize_advantages: str = setting(
         "divide advantages by their scale: in this update, or a running one",
@@ -354,6 +358,11 @@ def entropy_schedule(config: TrainConfig) -> Schedule:
     return Schedule(
         config.entropy_coef, config.entropy_coef_end, config.entropy_schedule, config.entropy_hold
     )
+
+
+def prediction_schedule(config: TrainConfig) -> Schedule:
+    """κ as a function of the share of the budget that is spent (resolved config)."""
+    return Schedule(config.prediction_coef or 0.0, 0.0, until=config.prediction_share or 1.0)
 
 
 def learning_rate_schedule(config: TrainConfig) -> Schedule:

@@ -52,6 +52,7 @@ _PIXEL_DEFAULTS: dict[str, Value] = {
     "entropy_schedule": "linear",
     "entropy_hold": 0.2,
     "prediction_coef": 0.0,
+    "prediction_share": 0.5,
     "frame_stack": 4,
     "activation": "relu",
 }

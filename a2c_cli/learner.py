@@ -15,7 +15,12 @@ from torch import Tensor
 
 from a2c_cli import losses
 from a2c_cli.agent import Agent
-from a2c_cli.config import TrainConfig, entropy_schedule, learning_rate_schedule
+from a2c_cli.config import (
+    TrainConfig,
+    entropy_schedule,
+    learning_rate_schedule,
+    prediction_schedule,
+)
 from a2c_cli.envs.spec import EnvSpec, Obs
 from a2c_cli.errors import A2CError
 from a2c_cli.normalizers import ObsNormalizer, RewardScaler
@@ -113,6 +118,7 @@ class Learner:
         self._advantage_square, self._advantage_count = 0.0, 0
         self._segments = [Segment(spec, c.n_steps)]
         self._entropy_coef, self._rate = entropy_schedule(c), learning_rate_schedule(c)
+        self._prediction_coef = prediction_schedule(c)
         self.updates = 0
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -250,9 +256,10 @@ class Learner:
         loss = policy_loss + c.value_coef * value_loss
         loss = loss + losses.entropy_loss(entropy, entropy_coef, reduction)
         prediction_loss = torch.tensor(math.nan)
-        if c.prediction_coef:
+        prediction_coef = self._prediction_coef(progress)
+        if prediction_coef > 0.0:
             prediction_loss = self._prediction_loss(segments, features)
-            loss = loss + c.prediction_coef * prediction_loss
+            loss = loss + prediction_coef * prediction_loss
 
         for parameter in self._parameters:
             parameter.grad = None

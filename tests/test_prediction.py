@@ -58,6 +58,25 @@ def test_what_moves_by_rule_becomes_predictable() -> None:
     assert np.mean(losses[-10:]) < 0.25 * entropy
 
 
+def test_its_weight_falls_to_nothing_over_its_share_of_the_budget() -> None:
+    spec = pixel_spec()
+    settings = {"n_steps": 2, "prediction_coef": 0.1, "prediction_share": 0.5, "max_grad_norm": 0.0}
+    gradients = []
+    for progress in (0.0, 0.25, 0.5):
+        learner = Learner(settings_for(spec, **settings), spec)
+        rng = np.random.default_rng(0)
+        for _ in range(2):
+            learner.act(random_obs(spec, rng))
+            step = Transition(0, 0.0, False, False, False, random_obs(spec, rng))
+            stats = learner.learn(step, progress)
+        assert stats is not None
+        assert np.isnan(stats.prediction_loss) == (progress == 0.5)
+        gradients.append(learner.network.predictor.weight.grad)
+    assert gradients[0] is not None
+    torch.testing.assert_close(gradients[1], gradients[0] / 2)
+    assert gradients[2] is None
+
+
 def test_without_it_there_is_no_such_head() -> None:
     spec = pixel_spec()
     learner = Learner(settings_for(spec, prediction_coef=0.0), spec)

@@ -30,6 +30,15 @@ def test_cosine_is_flat_at_both_ends() -> None:
     assert schedule(0.99) < 0.001
 
 
+def test_it_has_reached_its_end_where_it_is_told_to() -> None:
+    schedule = Schedule(1.0, 0.2, "linear", hold=0.1, until=0.5)
+    assert [schedule(p) for p in (0.1, 0.3, 0.5, 0.7, 1.0)] == pytest.approx(
+        [1.0, 0.6, 0.2, 0.2, 0.2]
+    )
+    with pytest.raises(ValueError, match="until"):
+        Schedule(1.0, 0.0, hold=0.5, until=0.5)
+
+
 def test_hold_keeps_the_start_then_decays_over_the_rest() -> None:
     schedule = Schedule(1.0, 0.0, "linear", hold=0.2)
     assert schedule(0.1) == schedule(0.2) == 1.0

@@ -49,6 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "network notebook": {"network": "notebook"},
     "frame_stack 1": {"frame_stack": 1},
     "frame_stack 8": {"frame_stack": 8},
+    "prediction_coef 0": {"prediction_coef": 0.0},
     "all 18 actions": {"env_args": {"full_action_space": True}},
     "precision float32": {"precision": "float32"},
 }

@@ -174,6 +174,8 @@ CASES: list[tuple[str, EnvSpec, dict[str, Any], list[list[str]]]] = [
      [["..."], ["t.."]]),
     ("whole games", pixel_spec(), {**PLAIN, "n_steps": 0}, [["..l.t"], [".....u"]]),
     ("image", pixel_spec("image", (6, 40, 44)), {**PLAIN, "n_steps": 3}, [["..."], ["t.u"]]),
+    ("image of an mlp that predicts", pixel_spec("image", (3, 38, 41)),
+     {**PLAIN, "n_steps": 3, "network": "mlp", "prediction_coef": 0.1}, [["..."], ["t.u"]]),
 ]  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from a2c_cli.guards import Guards
 from a2c_cli.header import Header
-from a2c_cli.learner import UpdateStats
 from a2c_cli.rollout import Transition
+from a2c_cli.update import UpdateStats
 
 _WINDOW = 100  # episodes of a mean return
 

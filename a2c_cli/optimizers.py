@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from a2c_cli.config import TrainConfig
+from a2c_cli.policies.network import ActorCritic
 
 _LATE = 2**23  # float32 still counts on from here, for another eight million steps
 
@@ -86,3 +89,81 @@ def _fused_rmsprop(groups: list[dict[str, Any]], alpha: float, eps: float) -> to
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
     return optimizer
+
+
+def parameter_groups(network: ActorCritic, config: TrainConfig) -> list[dict[str, Any]]:
+    """The parameters with their step sizes: of the torso, the actor and the critic."""
+    c, net = config, network
+    actor, critic = list(net.actor.parameters()), list(net.critic.parameters())
+    if hasattr(net, "log_std"):
+        actor.append(net.log_std)
+    torso = list(net.torso.parameters())
+    if net.critic_torso is not None:
+        actor, critic, torso = actor + torso, critic + list(net.critic_torso.parameters()), []
+    if net.layout.predictions:
+        torso += net.predictor.parameters()
+    groups: list[dict[str, Any]] = [
+        {"params": torso, "lr": c.learning_rate},
+        {"params": actor, "lr": c.actor_learning_rate},
+        {"params": critic, "lr": c.critic_learning_rate},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if len({group["lr"] for group in groups}) == 1:  # one step of the optimizer for all
+        return [{**groups[0], "params": [p for group in groups for p in group["params"]]}]
+    return groups
+
+
+@torch.no_grad()
+def clip_gradients(parameters: list[Tensor], bound: float) -> float:
+    """Shorten the gradient to a norm of at most `bound` (0: never); returns its norm before.
+
+    As torch's `clip_grad_norm_`, without its pass over a gradient that is short enough.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = float(torch.stack(torch._foreach_norm(gradients)).norm())
+    if bound and norm > bound:
+        torch._foreach_mul_(gradients, bound / (norm + 1e-6))
+    return norm
+
+
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, network: torch.nn.Module
+) -> dict[str, NDArray[Any]]:
+    """What an optimizer keeps, as plain arrays by checkpoint name."""
+    return {
+        f"optimizer.{name}.{key}": value.detach().cpu().numpy().copy()
+        for name, parameter in network.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer,
+    network: torch.nn.Module,
+    state: Mapping[str, NDArray[Any]],
+) -> None:
+    """Give an optimizer what `optimizer_state` returned.
+
+    Raises:
+        ValueError: the state is that of another network.
+    """
+    for name, parameter in network.named_parameters():
+        prefix = f"optimizer.{name}."
+        values = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        slots: dict[str, Tensor] = {}
+        for key, value in values.items():
+            shape = torch.Size(()) if key == "step" else parameter.shape
+            slots[key] = as_tensor(value, shape).to(parameter.device)
+        if slots:
+            optimizer.state[parameter] = slots
+
+
+def as_tensor(array: NDArray[Any], shape: torch.Size) -> Tensor:
+    """A copy of a float32 array of a checkpoint.
+
+    Raises:
+        ValueError: it has another shape or type.
+    """
+    if tuple(array.shape) != tuple(shape) or array.dtype != np.float32:
+        raise ValueError(f"a tensor has shape {array.shape}, expected {tuple(shape)}")
+    return torch.from_numpy(array.copy())

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2c_cli.learner import UpdateStats
+from a2c_cli.update import UpdateStats
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from a2c_cli.errors import EnvError
 from a2c_cli.filming import EpisodeFilmer
 from a2c_cli.judging import Judge, StopAskedError
 from a2c_cli.keeping import CALMER, Keeper
-from a2c_cli.learner import DivergedError, Learner, UpdateStats
+from a2c_cli.learner import Learner
 from a2c_cli.progress import Progress, TrainResult, peak_memory_mb
 from a2c_cli.rollout import play
 from a2c_cli.run import RunDir
 from a2c_cli.trackers import Value
 from a2c_cli.tracking import Trackers, histograms
+from a2c_cli.update import DivergedError, UpdateStats
 
 _TELL_SECONDS = 0.25  # between two calls of on_progress
 

@@ -18,13 +18,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["errors", "schedules", "returns", "losses", "signals", "rng", "statistics", "scores",
      "canvas", "guards", "prediction"],
-    ["config", "envs", "envs.spec", "normalizers", "optimizers", "video"],
+    ["config", "envs", "envs.spec", "normalizers", "video"],
     ["defaults", "policies.layout", "policies.heads", "policies.convolution", "run", "segment",
      "envs.frames"],
     ["policies.acting", "policies.network", "policies.gradient", "envs.atari", "envs.gym_env",
      "header", "trackers"],
     ["checkpoint"],
-    ["envs.make", "agent", "rollout", "weights", "policy_view", "curves", "policies"],
+    ["envs.make", "agent", "rollout", "optimizers", "weights", "policy_view", "curves", "policies"],
+    ["update"],
     ["learner", "evaluation", "bookkeeping", "saliency", "overlay", "inspection"],
     ["comparison", "markup"],
     ["panels", "plots", "exhibits", "page", "text_plot"],
@@ -46,7 +47,6 @@ HEIGHT = {name: level for level, names in enumerate(LAYERS) for name in names}
 # File -> why it may be longer than 300 lines.
 LONG = {
     "config.py": "one flat table of settings: splitting it would hide the order of --help",
-    "learner.py": "one class: act, learn, and the state of both",
     "evaluation.py": "plays, in one process or several",
 }
 LONGEST = 600  # even those

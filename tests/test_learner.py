@@ -16,11 +16,12 @@ from torch.distributions import Categorical, Normal
 
 from a2c_cli.config import TrainConfig
 from a2c_cli.envs.spec import EnvSpec, Obs
-from a2c_cli.learner import DivergedError, Learner, UpdateStats
+from a2c_cli.learner import Learner
 from a2c_cli.policies.gradient import source_gradient
 from a2c_cli.policies.heads import divergence
 from a2c_cli.policies.network import ActorCritic
 from a2c_cli.rollout import Transition
+from a2c_cli.update import DivergedError, UpdateStats
 
 PLAIN: dict[str, Any] = {
     "reward_transform": "none",
@@ -295,7 +296,7 @@ def test_actor_critic_and_torso_have_rates_of_their_own() -> None:
     )
     learner = Learner(config, spec)
     net = learner.network
-    rates = {p: g["lr"] for g in learner.optimizer.param_groups for p in g["params"]}
+    rates = {p: g["lr"] for g in learner.update.optimizer.param_groups for p in g["params"]}
     assert rates[net.torso.conv1.weight] == rates[net.torso.hidden1.bias] == 1e-3
     assert rates[net.actor.weight] == rates[net.actor.bias] == 2e-3
     assert rates[net.critic.weight] == rates[net.critic.bias] == 3e-3
@@ -377,10 +378,10 @@ def test_the_features_after_a_step_are_those_of_the_torch_module(
     (lived,), _ = Life(learner, spec).segments(["....."])
     rows = slice(None, None, 2)
     obs = torch.from_numpy(np.stack(lived.obs))[rows]
-    assert learner._torso_gradient is not None
+    assert learner.update.torso_gradient is not None
     with torch.no_grad():
         expected = learner.network.torso(obs / 255.0)
-    actual = learner._torso_gradient.features(6, rows)
+    actual = learner.update.torso_gradient.features(6, rows)
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 

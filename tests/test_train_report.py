@@ -17,8 +17,8 @@ from conftest import Outcome
 from rich.console import Console
 
 from a2c_cli import train_report
-from a2c_cli.learner import UpdateStats
 from a2c_cli.progress import Progress
+from a2c_cli.update import UpdateStats
 
 BUSY = Progress(
     run_dir=Path("/runs/one"),

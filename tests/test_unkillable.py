@@ -455,17 +455,17 @@ def test_divergence(env: str, cli: Cli, tmp_path: Path) -> None:
 def test_weights_that_are_not_finite_are_never_saved(
     value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from a2c_cli.learner import Learner
+    from a2c_cli.update import Update
 
-    update = Learner.update
+    update = Update.__call__
 
-    def broken(self: Learner, *args: Any, **named: Any) -> Any:
+    def broken(self: Update, *args: Any, **named: Any) -> Any:
         stats = update(self, *args, **named)
-        if self.updates == 5:
-            self.agent.weights["actor.bias"][0] = value
+        if self.count == 5:
+            self._agent.weights["actor.bias"][0] = value
         return stats
 
-    monkeypatch.setattr(Learner, "update", broken)
+    monkeypatch.setattr(Update, "__call__", broken)
     config = TrainConfig(env="CartPole-v1", total_steps=1000, save_every=1e-6)
     result = train(config, run_dir=tmp_path / "run")
     assert result.stopped == "diverged"
@@ -476,16 +476,16 @@ def test_weights_that_are_not_finite_are_never_saved(
 def test_actions_that_are_not_finite_are_a_divergence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from a2c_cli.learner import Learner
+    from a2c_cli.update import Update
 
-    update = Learner.update
+    update = Update.__call__
 
-    def broken(self: Learner, *args: Any, **named: Any) -> Any:
+    def broken(self: Update, *args: Any, **named: Any) -> Any:
         stats = update(self, *args, **named)
-        self.agent.weights["log_std"][...] = np.nan
+        self._agent.weights["log_std"][...] = np.nan
         return stats
 
-    monkeypatch.setattr(Learner, "update", broken)
+    monkeypatch.setattr(Update, "__call__", broken)
     config = TrainConfig(env="Pendulum-v1", total_steps=1000, log_every=500)
     result = train(config, run_dir=tmp_path / "run")
     assert result.stopped == "diverged"

@@ -6,6 +6,7 @@ They depend on the kind of environment and of its actions, never on the game.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Collection
 from typing import Any
 
 from a2c_cli.config import TrainConfig, Value, option, settings
@@ -127,16 +128,41 @@ PRESETS: dict[str, dict[str, Value]] = {
     }
 }
 
+# A setting that changes nothing by itself: what it takes, in words and as a test.
+_NEEDS: dict[str, tuple[str, Callable[[TrainConfig], bool]]] = {
+    "entropy_coef_end": (
+        "an --entropy-schedule that decays",
+        lambda c: c.entropy_schedule != "constant",
+    ),
+    "entropy_hold": (
+        "an --entropy-schedule that decays",
+        lambda c: c.entropy_schedule != "constant",
+    ),
+    "learning_rate_end": (
+        "a --learning-rate-schedule that decays",
+        lambda c: c.learning_rate_schedule != "constant",
+    ),
+    "prediction_share": ("a --prediction-coef above 0", lambda c: c.prediction_coef > 0.0),
+    "rmsprop_alpha": ("--optimizer rmsprop or rmsprop_tf", lambda c: c.optimizer != "adam"),
+    "adam_beta1": ("--optimizer adam", lambda c: c.optimizer == "adam"),
+    "adam_beta2": ("--optimizer adam", lambda c: c.optimizer == "adam"),
+    "eval_episodes": ("--eval-every", lambda c: c.eval_every > 0),
+}
 
-def resolve(config: TrainConfig, kind: str, *, continuous: bool = False) -> TrainConfig:
+
+def resolve(
+    config: TrainConfig, kind: str, *, continuous: bool = False, asked: Collection[str] = ()
+) -> TrainConfig:
     """The same run with every setting that its kind of environment uses filled in.
 
     Args:
         kind: one of `KINDS`.
         continuous: whether the policy is a Gaussian (Box actions).
+        asked: settings that somebody has named just now, so that they must change something.
 
     Raises:
-        ConfigError: a setting is given that this kind of environment cannot use.
+        ConfigError: a setting is given that this kind of environment cannot use, or one is asked
+            for that the others leave without effect.
     """
     defaults = DEFAULTS[kind] | (CONTINUOUS if continuous else {})
     if not continuous:
@@ -175,4 +201,12 @@ def resolve(config: TrainConfig, kind: str, *, continuous: bool = False) -> Trai
             f"--network {network} cannot be used on {config.env}",
             "use mlp for vector observations; a3c, compact, nature or notebook for pixels",
         )
-    return dataclasses.replace(config, **filled)
+    resolved = dataclasses.replace(config, **filled)
+    for name in asked:
+        words, has_effect = _NEEDS.get(name, ("", lambda _: True))
+        if not has_effect(resolved):
+            raise ConfigError(
+                f"{option(name)} has no effect without {words}",
+                f"add that, or leave {option(name)} out",
+            )
+    return resolved

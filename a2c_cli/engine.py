@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def train(
     resume: Path | str | None = None,
     changes: Mapping[str, Any] | None = None,
     env_id: str | None = None,
+    asked: Collection[str] = (),
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], str | None] = lambda: None,
 ) -> TrainResult:
@@ -51,6 +52,7 @@ def train(
         changes: settings to change on resume; only those that nothing learned depends on.
         env_id: of the run to resume; needed only if it imports a module (`module:Id`), which is
             never done because a checkpoint says so.
+        asked: settings of `config` that it is an error to leave without effect.
         on_progress: called a few times a second, and after every line of metrics.jsonl.
         should_stop: asked after every step; `interrupted` or `terminated` saves and stops.
 
@@ -66,7 +68,7 @@ def train(
         else:
             assert config is not None
             path = Path(run_dir) if run_dir is not None else None
-            start = functools.partial(_fresh, stack, config, path)
+            start = functools.partial(_fresh, stack, config, path, asked)
         return start(on_progress, should_stop).run()
 
 
@@ -74,12 +76,13 @@ def _fresh(
     stack: contextlib.ExitStack,
     config: TrainConfig,
     path: Path | None,
+    asked: Collection[str],
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], str | None],
 ) -> Training:
     # Everything about the request is checked before anything is written.
     kind, continuous = probe(config.env, config.env_args)
-    config = resolve(config, kind, continuous=continuous)
+    config = resolve(config, kind, continuous=continuous, asked=asked)
     wrappers = {name: getattr(config, name) for name in WRAPPERS[kind]}
     check_installed(config.tracker)
     if config.video_every:

@@ -82,6 +82,13 @@ train --env a:b:c:d | 2 | a:b:c:d | .
 {cart} --log-std-init 0 | 2 | --log-std-init has no effect | leave it out
 {pong} --network mlp | 2 | --network mlp cannot be used | nature
 {pong} --normalize-obs | 2 | --normalize-obs has no effect | leave it out
+{pong} --adam-beta1 0.5 | 2 | no effect without --optimizer adam | leave --adam-beta1 out
+{pong} --adam-beta2 0.5 --show-config | 2 | --adam-beta2 has no effect | leave --adam-beta2 out
+{cart} --rmsprop-alpha 0.5 | 2 | no effect without --optimizer rmsprop | leave --rmsprop-alpha out
+{cart} --entropy-schedule constant --entropy-hold 0.5 | 2 | --entropy-hold has no effect | add that
+{cart} --learning-rate-schedule constant --learning-rate-end 0.5 | 2 | that decays | add that
+{pong} --prediction-coef 0 --prediction-share 0.1 | 2 | a --prediction-coef above 0 | add that
+{cart} --eval-episodes 5 | 2 | no effect without --eval-every | leave --eval-episodes out
 {pong} --screen-size 20 | 2 | --screen-size must be between 36 | .
 {pong} --env-arg frameskip=2 | 2 | frameskip | --frame-skip
 {pong} --env-arg mode=99 | 1 | mode | --env-arg

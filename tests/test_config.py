@@ -299,6 +299,30 @@ def test_a_setting_without_effect_is_an_error_not_ignored(
         resolve(TrainConfig(env="x", **values), kind)
 
 
+@pytest.mark.parametrize(
+    ("values", "asked"),
+    [
+        ({"optimizer": "rmsprop"}, "adam_beta1"),
+        ({"optimizer": "rmsprop_tf"}, "adam_beta2"),
+        ({"optimizer": "adam"}, "rmsprop_alpha"),
+        ({"entropy_schedule": "constant"}, "entropy_coef_end"),
+        ({"entropy_schedule": "constant"}, "entropy_hold"),
+        ({"learning_rate_schedule": "constant"}, "learning_rate_end"),
+        ({"prediction_coef": 0.0}, "prediction_share"),
+        ({"eval_every": 0}, "eval_episodes"),
+    ],
+)
+def test_a_setting_that_another_leaves_without_effect_is_an_error_if_it_was_asked_for(
+    values: dict[str, Any], asked: str
+) -> None:
+    complete = resolve(TrainConfig(env="x", **values), "atari")  # as a config.toml has them all
+    assert resolve(complete, "atari") == complete
+    with pytest.raises(ConfigError, match=f"{option(asked)} has no effect without"):
+        resolve(complete, "atari", asked={asked})
+    for name in values:
+        assert resolve(complete, "atari", asked={name}) == complete
+
+
 def test_an_mlp_may_look_at_images() -> None:
     config = resolve(TrainConfig(env="x", network="mlp", hidden_size=8), "image")
     assert (config.hidden_size, config.hidden_layers) == (8, 1)

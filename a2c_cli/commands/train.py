@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -87,7 +88,7 @@ def train(
     if show_config:
         if settings is None:
             raise ConfigError("--show-config needs --env", "a run's settings: its config.toml")
-        typer.echo(_resolved_toml(settings), nl=False)
+        typer.echo(_resolved_toml(settings, changes), nl=False)
         return
 
     from a2c_cli import train_report
@@ -102,6 +103,7 @@ def train(
             changes=changes if resume is not None else None,
             on_progress=watcher.show,
             env_id=env if resume is not None else None,
+            asked=changes,
             should_stop=ask_to_stop(quiet),
         )
     train_report.train_result(result, json=json, quiet=quiet)
@@ -137,8 +139,8 @@ def _settings(
     return from_dict(values | changes, str(config) if config else "the command line")
 
 
-def _resolved_toml(settings: TrainConfig) -> str:
+def _resolved_toml(settings: TrainConfig, asked: Collection[str]) -> str:
     from a2c_cli.envs.make import probe
 
     kind, continuous = probe(settings.env, settings.env_args)
-    return to_toml(resolve(settings, kind, continuous=continuous))
+    return to_toml(resolve(settings, kind, continuous=continuous, asked=asked))

@@ -196,7 +196,8 @@ def plan(request: Request) -> list[Trial]:
             name = "/".join((_slug(env_id), _setting_name(setting)))
             if name in configs:
                 raise ConfigError(f"two trials would share the directory {name}")
-            config = resolve(from_dict(values, "the sweep"), kind, continuous=continuous)
+            given = from_dict(values, "the sweep")
+            config = resolve(given, kind, continuous=continuous, asked=setting)
             _check_network(config, kind, specs)
             configs[name] = setting, config
     return [

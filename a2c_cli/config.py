@@ -149,9 +149,6 @@ class TrainConfig:
         OPTIMIZER,
         low=0.0,
     )
-    max_kl_shrinks: bool = setting(
-        "that bound shrinks with the square of the step size, as what a step moves does", OPTIMIZER
-    )
     max_grad_norm: float = setting(
         "clip the gradient to this global norm; 0 = never", OPTIMIZER, low=0.0
     )

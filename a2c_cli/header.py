@@ -82,9 +82,8 @@ def from_document(document: Mapping[str, Any]) -> Header:
             RecursionError: it is not one of `to_document`.
     """
     spec = _spec(document["env"])
-    # Agents from before there were these settings.
-    settings = {"max_kl_shrinks": False, **document["config"]}
-    if spec.kind != "vector":
+    settings = document["config"]
+    if spec.kind != "vector":  # agents from before there was such a head have none
         settings = {"prediction_coef": 0.0, **settings}
     config = resolve(from_dict(settings), spec.kind, continuous=spec.continuous)
     wrappers = {name: getattr(config, name) for name in WRAPPERS[spec.kind]}

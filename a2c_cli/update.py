@@ -37,8 +37,6 @@ from a2c_cli.returns import lambda_returns
 from a2c_cli.segment import Segment
 
 _PROBES = 8  # observations, at most, on which a step's effect on the policy is measured
-_CUTS = 3  # further ones, at most, of a step that was shortened and is still too long
-_FINEST = 1e-3  # nats; of a smaller effect the probes, in bfloat16, would see rounding
 
 
 class DivergedError(A2CError):
@@ -149,10 +147,7 @@ class Update:
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * rate
         if c.max_kl:
-            bound = c.max_kl
-            if c.max_kl_shrinks:  # KL is quadratic in a small step
-                bound = max(bound * rate**2, min(bound, _FINEST))
-            kl = self._step_within(bound, pixels, outputs.detach())
+            kl = self._step_within(c.max_kl, pixels, outputs.detach())
         else:
             self.optimizer.step()
             self.sync()
@@ -210,36 +205,29 @@ class Update:
 
     @torch.no_grad()
     def _step_within(self, bound: float, obs: Tensor, outputs: Tensor) -> float:
-        """One optimizer step in a trust region; returns KL(before ‖ after) of the whole step.
+        """One optimizer step in a trust region; returns its KL(before ‖ after).
 
         That is measured on a few of the update's observations. A step beyond the bound δ is
         shortened, θ ← θ + √(δ / KL) Δθ: the divergence is quadratic in a small step (as in
-        Wu et al. 2017, arXiv 1708.05144, who predict it instead of measuring). A large one may
-        need that more than once, as in a line search (Schulman et al. 2015, arXiv 1502.05477).
+        Wu et al. 2017, arXiv 1708.05144, who predict it instead of measuring).
         """
         log_std = getattr(self._network, "log_std", None)
         old_log_std = None if log_std is None else log_std.clone()
-        rows = slice(None, None, -(-len(obs) // _PROBES))
-        action = self._agent.spec.action
-
-        def moved() -> float:
-            self.sync()
-            if self.torso_gradient is None:
-                new_outputs, _ = self._network(obs[rows].to(self._device), self._precision)
-            else:
-                new_outputs = self._network.actor(self.torso_gradient.features(len(obs), rows))
-            kl = divergence(action, outputs[rows], new_outputs, old_log_std, log_std)
-            return float(kl.mean())
-
         torch._foreach_copy_(self._before, self._parameters)
         self.optimizer.step()
-        whole = kl = moved()
-        for limit in (bound, *[1.5 * bound] * _CUTS):
-            if not limit < kl < math.inf:
-                break
+        self.sync()
+        rows = slice(None, None, -(-len(obs) // _PROBES))
+        if self.torso_gradient is None:
+            new_outputs, _ = self._network(obs[rows].to(self._device), self._precision)
+        else:
+            new_outputs = self._network.actor(self.torso_gradient.features(len(obs), rows))
+        action = self._agent.spec.action
+        moved = divergence(action, outputs[rows], new_outputs, old_log_std, log_std)
+        kl = float(moved.mean())
+        if math.isfinite(kl) and kl > bound:
             torch._foreach_lerp_(self._parameters, self._before, 1.0 - math.sqrt(bound / kl))
-            kl = moved()
-        return whole
+            self.sync()
+        return kl
 
     def _scale_advantages(self, advantages: Tensor) -> Tensor:
         mode = self._config.normalize_advantages

@@ -310,7 +310,6 @@ def test_a_setting_without_effect_is_an_error_not_ignored(
         ({"learning_rate_schedule": "constant"}, "learning_rate_end"),
         ({"prediction_coef": 0.0}, "prediction_share"),
         ({"eval_every": 0}, "eval_episodes"),
-        ({"max_kl": 0.0}, "max_kl_shrinks"),
     ],
 )
 def test_a_setting_that_another_leaves_without_effect_is_an_error_if_it_was_asked_for(

@@ -367,35 +367,6 @@ def test_a_step_that_moves_the_policy_too_far_is_shortened(
     )
 
 
-@pytest.mark.parametrize(
-    ("bound", "shrinks", "progress", "expected"),
-    [
-        (0.02, True, 0.0, 0.02),
-        (0.02, True, 0.5, 0.005),
-        (0.02, True, 0.9, 1e-3),
-        (5e-4, True, 0.5, 5e-4),
-        (0.02, False, 0.5, 0.02),
-    ],
-)
-def test_the_bound_may_shrink_with_the_square_of_the_step_size(
-    bound: float, shrinks: bool, progress: float, expected: float
-) -> None:
-    spec = vector_spec()
-    rate = 0.3 / (1.0 - progress)  # always the same step, and much too large
-    config = settings_for(
-        spec, learning_rate=rate, max_kl=bound, max_kl_shrinks=shrinks, n_steps=6, **VECTOR
-    )
-    learner = Learner(config, spec)
-    life = Life(learner, spec)
-    before = copy.deepcopy(learner.network)
-    steps = [life.step(progress=progress) for _ in range(6)]
-    obs = torch.from_numpy(np.stack([step[0] for step in steps]))
-    with torch.no_grad():
-        moved = divergence(spec.action, before(obs)[0], learner.network(obs)[0]).mean().item()
-    assert steps[-1][-1].approx_kl > 5.0 * bound
-    assert 0.5 * expected < moved < 1.6 * expected
-
-
 @pytest.mark.parametrize("network", ["a3c", "compact", "nature", "notebook"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_features_after_a_step_are_those_of_the_torch_module(

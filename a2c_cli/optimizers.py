@@ -1,4 +1,8 @@
-"""RMSProp in both conventions and Adam, each in as few passes as torch allows."""
+"""RMSProp in both conventions and Adam, each in as few passes as torch allows.
+
+With what belongs to a step: which parameters have which size of it, the gradient's clipping, and
+an optimizer's state as plain arrays.
+"""
 
 from __future__ import annotations
 

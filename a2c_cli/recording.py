@@ -46,6 +46,7 @@ def record(
     overlay: bool = False,
     saliency: str | None = None,
     best_of: int | None = None,
+    on_episode: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Film whole episodes, one file each; memory does not grow with their length.
 
@@ -65,6 +66,7 @@ def record(
         overlay: draw a panel beside the game: score, value, entropy, action probabilities.
         saliency: `gradient` or `perturbation` tints the game where the network looks.
         best_of: play so many episodes and keep those of the highest returns; None for `episodes`.
+        on_episode: called for every episode that is over.
 
     Returns:
         The keys of `a2c record --json`; the films in the order in which they were played.
@@ -112,6 +114,7 @@ def record(
                     worst = min(reversed(films), key=lambda film: film.episode.episode_return)
                     worst.take.unlink()
                     films.remove(worst)
+                on_episode()
             for film in films:
                 film.take.replace(film.path)
     except OSError as error:

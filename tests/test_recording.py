@@ -295,8 +295,12 @@ def test_the_best_of_several_games_is_kept(cartpole_run: Path, tmp_path: Path) -
     agent = load_agent(path)
     played = list(play_episodes(agent, 6, seed=1, env=make_agent_env(agent, 1)))
     returns = [episode.episode_return for episode in played]
-    film = record(path, 1, output=tmp_path / "best.mp4", seed=1, best_of=6, scale=1)
-    assert film["best_of"] == 6
+    told: list[int] = []
+    film = record(
+        path, 1, output=tmp_path / "best.mp4", seed=1, best_of=6, scale=1,
+        on_episode=lambda: told.append(1),
+    )  # fmt: skip
+    assert film["best_of"] == len(told) == 6
     assert [e["return"] for e in film["episodes"]] == [max(returns)]
     assert frames_of(tmp_path / "best.mp4")[0] == 1 + max(returns)
     assert [p.name for p in tmp_path.iterdir()] == ["best.mp4"]

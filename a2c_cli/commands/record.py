@@ -87,20 +87,22 @@ def record(
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     path = find_checkpoint(checkpoint)
     report.say(f"recording {path}", quiet)
-    result = film(
-        path,
-        episodes,
-        output=output,
-        suffix=format,
-        greedy=greedy,
-        seed=seed,
-        scale=scale,
-        fps=fps,
-        speed=speed,
-        max_steps=max_steps,
-        env_id=env,
-        overlay=overlay,
-        saliency=saliency_method or ("gradient" if saliency else None),
-        best_of=best_of,
-    )
+    with report.progress("games", best_of or episodes, quiet) as advance:
+        result = film(
+            path,
+            episodes,
+            output=output,
+            suffix=format,
+            greedy=greedy,
+            seed=seed,
+            scale=scale,
+            fps=fps,
+            speed=speed,
+            max_steps=max_steps,
+            env_id=env,
+            overlay=overlay,
+            saliency=saliency_method or ("gradient" if saliency else None),
+            best_of=best_of,
+            on_episode=advance,
+        )
     report.recording(result, json=json)

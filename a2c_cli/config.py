@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -421,12 +422,18 @@ def from_toml(text: str, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source} is not valid TOML: {error}") from None
 
 
+_BARE_POINT = re.compile(r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
 def parse_scalar(text: str) -> Scalar:
-    """A TOML scalar, or the text itself where it is none: never evaluated as code."""
+    """A TOML scalar, or the text itself where it is none: never evaluated as code.
+
+    Numbers may be written as anywhere else: `.9` and `1.` too, which TOML does not allow.
+    """
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError, KeyError):
-        return text
+        return float(text) if _BARE_POINT.fullmatch(text) else text
     return value if isinstance(value, bool | int | float | str) else text
 
 

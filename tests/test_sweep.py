@@ -160,7 +160,6 @@ def test_long_names_are_cut_and_stay_different() -> None:
         ({"lists": {"frame_skip": (2,)}}, "--frame-skip has no effect on CartPole-v1"),
         ({"lists": {"network": ("mlp", "a3c")}}, "--network a3c cannot be used"),
         ({"envs": ("CartPole-v1", "CartPol-v1")}, "no environment 'CartPol-v1'"),
-        ({"base": {"n_steps": 4}, "lists": {"n_steps": (5,)}}, "both by --n-steps and by --set"),
         ({"base": {"threads": 2}}, "threads cannot be 2"),
         ({"envs": ("a/b:CartPole-v1",)}, "a/b"),
         ({"seeds": tuple(range(100_001))}, "100,001 trials are too many"),
@@ -393,6 +392,9 @@ def test_a_trial_that_always_dies_is_given_up(cli: Cli, tmp_path: Path) -> None:
         ("--backend cloud", 2, "--backend"),
         ("--env nope", 2, "no environment"),
         ("--random 2", 2, "--set gives only 1 combination"),
+        ("--total-steps 9 --set total_steps=8", 2, "both by --total-steps and by --set"),
+        ("--preset notebook", 2, "no effect on CartPole-v1"),
+        ("--config no.toml", 2, "cannot read no.toml"),
     ],
 )
 def test_a_wrong_request_writes_nothing(
@@ -412,6 +414,24 @@ def test_a_dry_run_lists_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
     assert "4 trials, 1,200 steps" in shown.stdout
     assert len(only_json(cli(*args, "--json"))["runs"]) == 4
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_or_a_preset_is_what_all_trials_share(cli: Cli, tmp_path: Path) -> None:
+    file, where = tmp_path / "own.toml", tmp_path / "sweep"
+    file.write_text(f'env = "{BANDIT}"\nseed = 7\ntotal_steps = 40\ngamma = 0.5\n'
+                    "n_steps = 4\n[env_args]\n")  # fmt: skip
+    args = ("--config", file, "--seeds", "0-1", "--set", "gamma=.25", "--run-dir", where)
+    record = only_json(cli("sweep", *args, "--total-steps", 20, "--jobs", 1, "--json"))
+    assert [(run["env_id"], run["seed"]) for run in record["runs"]] == [(BANDIT, 0), (BANDIT, 1)]
+    for run in record["runs"]:
+        config = read_header(Path(run["run_dir"]) / "last.safetensors")[0].config
+        assert (config.total_steps, config.gamma, config.n_steps) == (20, 0.25, 4)
+    # Environments on the command line stand in for the file's.
+    shown = cli("sweep", "--config", file, "--env", "CartPole-v1", "--seeds", "0", "--dry-run")
+    assert "1 trial, 40 steps" in shown.stdout
+    assert "CartPole" in shown.stdout
+    shown = cli("sweep", "--preset", "notebook", "--envs", "atari-5", "--seeds", 0, "--dry-run")
+    assert "5 trials" in shown.stdout
 
 
 def test_the_process_of_the_sweep_imports_neither_torch_nor_ray() -> None:

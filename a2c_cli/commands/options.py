@@ -9,8 +9,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from a2c_cli.config import KINDS, parse_scalar, settings, value_type
-from a2c_cli.defaults import CONTINUOUS, DEFAULTS
+from a2c_cli.config import KINDS, from_dict, from_toml, parse_scalar, settings, value_type
+from a2c_cli.defaults import CONTINUOUS, DEFAULTS, PRESETS
 from a2c_cli.errors import ConfigError
 
 Checkpoint = Annotated[
@@ -43,6 +43,14 @@ TrustedEnv = Annotated[
 MaxSteps = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, help="End an episode after so many agent steps.", show_default=False),
+]
+Config = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="TOML file with settings; options override it.", show_default=False),
+]
+Preset = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help=f"A named recipe ({', '.join(PRESETS)}).", show_default=False),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout; all talk on stderr.")
@@ -112,6 +120,28 @@ def _show(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def read_recipe(preset: str | None, config: Path | None) -> dict[str, Any]:
+    """The settings of a preset, and over them those of a file, as plain values.
+
+    Raises:
+        ConfigError: there is no such preset or file, or what it says is wrong.
+    """
+    values: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in PRESETS:
+            raise ConfigError(f"there is no preset {preset!r}", f"there is: {', '.join(PRESETS)}")
+        values |= PRESETS[preset]
+    if config is not None:
+        try:
+            text = config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ConfigError(f"cannot read {config}: {reason}", "give a TOML file") from None
+        values |= from_toml(text, str(config))
+        from_dict({"env": "any", **values}, str(config))
+    return values
 
 
 def parse_env_args(pairs: list[str]) -> dict[str, Any]:

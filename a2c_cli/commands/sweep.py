@@ -6,7 +6,7 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -24,6 +24,7 @@ The same command goes on with a sweep that was stopped or killed.
   a2c sweep --env ALE/Breakout-v5 --env ALE/Pong-v5 --seeds 0-2
   a2c sweep --env CartPole-v1 --set gamma=0.98,0.99 --set n_steps=16,32
   a2c sweep --envs atari-5 --set n_steps=20,40,80 --random 2 --dry-run
+  a2c sweep --config pendulum.toml --seeds 0-9
   a2c sweep --envs atari-57 --seeds 0-4 --backend ray --ray-address auto
 """
 
@@ -71,6 +72,8 @@ def sweep(
         typer.Option(help="Budget of each trial in agent steps. [dim](as for train)[/dim]",
                      show_default=False),
     ] = None,
+    config: options.Config = None,
+    preset: options.Preset = None,
     run_dir: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Where the sweep lives. [dim](under ./checkpoints, always the same for"
@@ -101,14 +104,22 @@ def sweep(
     from a2c_cli.sweep.drive import Backend, run_sweep
 
     raise_stopped()
-    base: dict[str, Any] = {"env_args": options.parse_env_args(env_arg or [])}
+    base = options.read_recipe(preset, config)
+    base.pop("seed", None)  # of one run
+    recipe_env = [base.pop("env")] if "env" in base else []
+    base["env_args"] = {**base.get("env_args", {}), **options.parse_env_args(env_arg or [])}
+    lists = plan.parse_lists(set_ or [])
     if total_steps is not None:
+        if "total_steps" in lists:
+            raise ConfigError(
+                "total_steps is given both by --total-steps and by --set", "leave one out"
+            )
         base["total_steps"] = total_steps
     request = plan.Request(
-        envs=plan.named_envs(env or [], envs or []),
+        envs=plan.named_envs(env or ([] if envs else recipe_env), envs or []),
         seeds=plan.parse_seeds(seeds),
         base=base,
-        lists=plan.parse_lists(set_ or []),
+        lists=lists,
         sample=random,
     )
     if dry_run:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from a2c_cli.commands import options
-from a2c_cli.config import TrainConfig, from_dict, from_toml, to_toml
-from a2c_cli.defaults import PRESETS, resolve
+from a2c_cli.config import TrainConfig, from_dict, to_toml
+from a2c_cli.defaults import resolve
 from a2c_cli.errors import ConfigError
 from a2c_cli.signals import EXIT_CODES, ask_to_stop
 
@@ -57,14 +57,8 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Go on with the run in this directory.", show_default=False),
     ] = None,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="TOML file with settings; options override it.", show_default=False),
-    ] = None,
-    preset: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help=f"A named recipe ({', '.join(PRESETS)}).", show_default=False),
-    ] = None,
+    config: options.Config = None,
+    preset: options.Preset = None,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the settings as TOML and stop.")
     ] = False,
@@ -118,18 +112,7 @@ def _settings(
     preset: str | None,
     changes: dict[str, Any],
 ) -> TrainConfig:
-    values: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in PRESETS:
-            raise ConfigError(f"there is no preset {preset!r}", f"there is: {', '.join(PRESETS)}")
-        values |= PRESETS[preset]
-    if config is not None:
-        try:
-            text = config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise ConfigError(f"cannot read {config}: {reason}", "give a TOML file") from None
-        values |= from_toml(text, str(config))
+    values = options.read_recipe(preset, config)
     if env is not None:
         values["env"] = env
     if env_arg:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.config import Scalar, TrainConfig, from_dict, option, parse_scalar, to_dict
+from a2c_cli.config import Scalar, TrainConfig, from_dict, parse_scalar, to_dict
 from a2c_cli.defaults import resolve
 from a2c_cli.envs.make import make_env, probe
 from a2c_cli.envs.spec import WRAPPERS, EnvSpec
@@ -44,7 +44,7 @@ class Request:
     Args:
         envs: Gymnasium ids.
         seeds: one run each per environment and setting.
-        base: values by field of `TrainConfig` that all trials share.
+        base: values by field of `TrainConfig` that all trials share, but for what `lists` names.
         lists: field -> values to try; every combination is a setting.
         sample: only so many of the combinations, drawn at random but always the same; None for all.
     """
@@ -185,8 +185,6 @@ def plan(request: Request) -> list[Trial]:
     count = len(request.envs) * len(settings) * len(request.seeds)
     if count > _MOST_TRIALS:
         raise ConfigError(f"{count:,} trials are too many", f"at most {_MOST_TRIALS:,}")
-    for key in request.base.keys() & request.lists.keys():
-        raise ConfigError(f"{key} is given both by {option(key)} and by --set", "leave one out")
     configs: dict[str, tuple[dict[str, Scalar], TrainConfig]] = {}
     for env_id in request.envs:
         kind, continuous = probe(env_id, request.base.get("env_args", {}))

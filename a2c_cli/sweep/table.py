@@ -145,7 +145,7 @@ def show_plan(trials: Sequence[Trial], *, json: bool) -> None:
     steps = sum(trial.config.total_steps for trial in trials)
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"{len(trials):,} trials, {steps:,} steps")
+    console.print(f"{len(trials):,} {'trial' if len(trials) == 1 else 'trials'}, {steps:,} steps")
 
 
 def show_result(record: Mapping[str, Any], *, json: bool) -> None:

@@ -37,6 +37,8 @@ def random_action(env: Any, rng: np.random.Generator) -> Any:
         ("tiny/Noise-v0", {"actions": "multidiscrete"}, "vector", (2,), "multidiscrete", (2, 3)),
         ("tiny/Noise-v0", {"actions": "multibinary"}, "vector", (2,), "multidiscrete", (2, 2, 2)),
         ("tiny/Noise-v0", {"actions": "matrix"}, "vector", (2,), "continuous", (4,)),
+        ("Blackjack-v1", {}, "vector", (45,), "discrete", (2,)),
+        ("tiny/Parts-v0", {}, "vector", (8,), "discrete", (2,)),
         ("tiny/Picture-v0", {}, "image", (12, 48, 40), "discrete", (2,)),
         ("tiny/Picture-v0", {"channels": 0}, "image", (4, 48, 40), "discrete", (2,)),
         ("ALE/Breakout-v5", {"obs_type": "ram"}, "vector", (128,), "discrete", (4,)),
@@ -110,6 +112,7 @@ def test_an_id_may_name_the_module_that_registers_it() -> None:
         ("tiny/Noise-v0", {"actions": "multibinary"}),
         ("tiny/Noise-v0", {"actions": "matrix"}),
         ("tiny/Noise-v0", {"actions": "half"}),
+        ("tiny/Parts-v0", {}),
     ],
 )
 def test_gives_what_the_environment_gives(env_id: str, args: dict[str, Any]) -> None:
@@ -138,6 +141,18 @@ def env_seed(env: Any) -> int:
 
 def encode(env: gymnasium.Env[Any, Any], obs: Any) -> Any:
     return np.asarray(gymnasium.spaces.flatten(env.observation_space, obs), np.float32)
+
+
+def test_an_observation_of_several_parts_is_one_vector() -> None:
+    env = stream("tiny/Parts-v0")
+    obs = env.reset()
+    assert obs.shape == (8,)
+    assert obs[4:7].tolist().count(1.0) == 1  # the Discrete(3) between the two boxes
+    for fault in ("missing", "short", "outside"):
+        env = stream("tiny/Parts-v0", fault=fault)
+        env.reset()
+        with pytest.raises(EnvError, match="outside its space"):
+            env.step(0)
 
 
 def test_discrete_states_are_one_hot() -> None:

@@ -206,11 +206,37 @@ class Odd(gymnasium.Env[Any, Any]):
 
     def __init__(self, what: str) -> None:
         fine = spaces.Box(0.0, 1.0, (2,))
-        self.observation_space = spaces.Dict(a=fine) if what == "dict" else fine
+        parts = spaces.Dict(a=fine, b=spaces.Sequence(fine))
+        self.observation_space = parts if what == "dict" else fine
         self.action_space = spaces.Text(5) if what == "text" else spaces.Discrete(2)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         return self.observation_space.sample(), {}
+
+
+class Parts(gymnasium.Env[Any, Any]):
+    """Sees a Dict with a Tuple in it; can leave a part out, or give it a wrong length."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, fault: str = "") -> None:
+        rest = spaces.Tuple([spaces.Discrete(3), spaces.Box(0.0, 9.0)])
+        self.observation_space = spaces.Dict(arm=spaces.Box(-1.0, 1.0, (2, 2)), rest=rest)
+        self.fault = fault
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: int) -> Any:
+        obs = self.observation_space.sample()
+        if self.fault == "missing":
+            del obs["arm"]
+        elif self.fault == "short":
+            obs["arm"] = obs["arm"][0]
+        elif self.fault == "outside":
+            obs["rest"] = (3, obs["rest"][1])
+        return obs, 1.0, False, False, {}
 
 
 for _name, _kind, _limit in (
@@ -223,6 +249,7 @@ for _name, _kind, _limit in (
     ("Picture", Picture, None),
     ("Static", Static, None),
     ("Odd", Odd, None),
+    ("Parts", Parts, 30),
 ):
     if f"tiny/{_name}-v0" not in gymnasium.registry:
         gymnasium.register(f"tiny/{_name}-v0", entry_point=_kind, max_episode_steps=_limit)

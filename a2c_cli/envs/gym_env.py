@@ -1,4 +1,4 @@
-"""Every other Gymnasium environment as a stream: vectors, one-hot states, images."""
+"""Every other Gymnasium environment as a stream: vectors, one-hot states, several parts, images."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def is_image(space: spaces.Space[Any]) -> bool:
         len(space.shape) in (2, 3)
         and min(height_width) >= _SMALLEST_IMAGE
         and channels in (1, 3, 4)
+    )
+
+
+def is_vector(space: spaces.Space[Any]) -> bool:
+    """Whether observations can be laid out as one vector of fixed length."""
+    if isinstance(space, spaces.Dict):
+        return all(is_vector(part) for part in space.values())
+    if isinstance(space, spaces.Tuple):
+        return all(is_vector(part) for part in space)
+    return isinstance(
+        space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
     )
 
 
@@ -86,14 +97,12 @@ class GymStream:
             depth = int(wrappers["frame_stack"]) * self._channels
             self._stack = np.zeros((depth, height, width), np.uint8)
             shape, dtype = self._stack.shape, "uint8"
-        elif isinstance(
-            space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
-        ):
+        elif is_vector(space) and spaces.flatdim(space):
             shape, dtype = (int(spaces.flatdim(space)),), "float32"
         else:
             raise UnknownEnvError(
                 f"{env_id} has {type(space).__name__} observations, which are not supported",
-                "wrap it to Box or Discrete, e.g. with gymnasium.wrappers.FlattenObservation",
+                "wrap it to Box, Discrete, or a Dict or Tuple of them",
             )
         self.on_frame: Callable[[NDArray[np.uint8]], None] | None = None
         self.on_frame_error: Callable[[EnvError], None] | None = None  # None: it is raised
@@ -191,7 +200,9 @@ class GymStream:
         else:
             try:
                 flat = np.asarray(spaces.flatten(self._space, obs)).astype(np.float32)
-            except (IndexError, ValueError, TypeError) as error:
+                if flat.shape != self._obs.shape:
+                    raise ValueError(f"{len(flat)} numbers instead of {len(self._obs)}")
+            except (IndexError, KeyError, ValueError, TypeError) as error:
                 raise EnvError(
                     f"{self.spec.id} gave an observation outside its space: {_describe(error)}"
                 ) from error

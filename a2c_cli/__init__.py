@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from a2c_cli.config import TrainConfig
     from a2c_cli.engine import TrainResult, train
     from a2c_cli.errors import A2CError
-    from a2c_cli.evaluation import evaluate, load_agent
+    from a2c_cli.evaluation import evaluate
+    from a2c_cli.loading import load_agent
 
 __all__ = ["A2CError", "Agent", "TrainConfig", "TrainResult", "evaluate", "load_agent", "train"]
 
@@ -23,7 +24,7 @@ _HOMES = {
     "TrainConfig": "config",
     "TrainResult": "engine",
     "evaluate": "evaluation",
-    "load_agent": "evaluation",
+    "load_agent": "loading",
     "train": "engine",
 }
 

@@ -8,22 +8,17 @@ A field left out is None until `resolve` gives it the default of the environment
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import math
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from typing import Any
 
+from a2c_cli.checks import Scalar, check_stream, checked
 from a2c_cli.errors import ConfigError
-from a2c_cli.schedules import SHAPES, Schedule
+from a2c_cli.schedules import SHAPES
 
 KINDS = ("atari", "image", "vector")
 TRACKERS = ("tensorboard", "wandb", "trackio")
-Scalar = bool | int | float | str
-Value = Scalar | tuple[str, ...]
 
 
 def setting(
@@ -273,23 +268,12 @@ def validate(config: TrainConfig) -> None:
     Raises:
         ConfigError: a type, range, choice or combination is wrong; names the option.
     """
-    if not isinstance(config.env, str) or not config.env.strip():
-        raise ConfigError("no environment given", "name one, e.g. --env ALE/Breakout-v5")
-    if not _is_text(config.env):
-        raise ConfigError(f"--env {config.env!a} is not valid Unicode text")
-    if isinstance(config.seed, bool) or not isinstance(config.seed, int):
-        raise ConfigError(f"--seed must be an integer, not {config.seed!r}")
-    if not 0 <= config.seed < 2**63:
-        raise ConfigError(f"--seed must be between 0 and 2^63 - 1, not {config.seed}")
-    for key, value in config.env_args.items():
-        if not isinstance(value, bool | int | float | str):
-            raise ConfigError(f"--env-arg {key} must be a number, true, false or a string")
-        if not _is_text(f"{key}{value}"):
-            raise ConfigError(f"--env-arg {key!a} is not valid Unicode text")
+    check_stream(config.env, config.env_args, config.seed)
     for name, f in settings().items():
         value = getattr(config, name)
         if value is not None:
-            object.__setattr__(config, name, _checked(name, value, f.metadata))
+            given = checked(option(name), value, value_type(name), f.metadata)
+            object.__setattr__(config, name, given)
     if config.entropy_schedule == "exponential" and 0.0 in (
         config.entropy_coef,
         config.entropy_coef_end,
@@ -310,143 +294,3 @@ def validate(config: TrainConfig) -> None:
             "--histograms needs a tracker to send them to",
             "add --tracker tensorboard, or --no-histograms",
         )
-
-
-def _is_text(value: str) -> bool:
-    """Whether a file can hold it: half of a surrogate pair stands for a byte that is no text."""
-    return not any("\ud800" <= c <= "\udfff" for c in value)
-
-
-def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Value:
-    wanted = value_type(name)
-    if wanted is tuple:
-        return _checked_names(name, value, meta["choices"])
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < 2**1023 else math.inf
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise ConfigError(f"{option(name)} must be of type {wanted.__name__}, not {value!r}")
-    if meta["choices"] and value not in meta["choices"]:
-        raise ConfigError(
-            f"{option(name)} cannot be {value!r}", f"choose from {', '.join(meta['choices'])}"
-        )
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = meta["low"], meta["high"]
-        if wanted is int:
-            high = min(high, 2**63 - 1)
-        if not (low <= value <= high and math.isfinite(value)):
-            bounds = f"at least {low:g}" if high >= 2**63 - 1 else f"between {low:g} and {high:g}"
-            raise ConfigError(f"{option(name)} must be {bounds}, not {value}")
-        if meta["open_low"] and value <= low:
-            raise ConfigError(f"{option(name)} must be above {low:g}, not {value}")
-    return cast(Scalar, value)
-
-
-def _checked_names(name: str, values: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
-    """Some of the choices, each once, in the order of the choices; `none` stands for no one."""
-    hint = f"choose from {', '.join(choices)}"
-    if not isinstance(values, list | tuple):
-        raise ConfigError(f"{option(name)} must be a list of names, not {values!r}", hint)
-    for value in values:
-        if value not in choices:
-            raise ConfigError(f"{option(name)} cannot be {value!r}", hint)
-    if "none" in values and len(values) > 1:
-        raise ConfigError(f"{option(name)} cannot be none and something else", "leave one out")
-    return tuple(choice for choice in choices if choice in values and choice != "none")
-
-
-def entropy_schedule(config: TrainConfig) -> Schedule:
-    """β as a function of the share of the budget that is spent (resolved config)."""
-    return Schedule(
-        config.entropy_coef, config.entropy_coef_end, config.entropy_schedule, config.entropy_hold
-    )
-
-
-def prediction_schedule(config: TrainConfig) -> Schedule:
-    """κ as a function of the share of the budget that is spent (resolved config)."""
-    return Schedule(config.prediction_coef or 0.0, 0.0, until=config.prediction_share or 1.0)
-
-
-def learning_rate_schedule(config: TrainConfig) -> Schedule:
-    """The factor on every learning rate as a function of the share of the budget (resolved)."""
-    return Schedule(1.0, config.learning_rate_end, config.learning_rate_schedule)
-
-
-def to_dict(config: TrainConfig) -> dict[str, Any]:
-    """Plain values that are set, in the order of declaration; the inverse of `from_dict`."""
-    plain: dict[type, Any] = {dict: dict, tuple: list}
-    return {
-        f.name: plain.get(type(value), lambda same: same)(value)
-        for f in fields(TrainConfig)
-        if (value := getattr(config, f.name)) is not None
-    }
-
-
-def from_dict(values: Mapping[str, Any], source: str = "the configuration") -> TrainConfig:
-    """A config from plain values.
-
-    Raises:
-        ConfigError: a key is unknown (the closest known one is suggested) or a value is wrong.
-    """
-    for key in values:
-        if key not in _FIELDS:
-            close = difflib.get_close_matches(key, _FIELDS, n=1)
-            raise ConfigError(
-                f"{source} has an unknown key {key!r}",
-                f"did you mean {close[0]!r}?" if close else "see `a2c train --show-config`",
-            )
-    if not isinstance(values.get("env_args", {}), Mapping):
-        raise ConfigError(f"{source}: env_args must be a table")
-    return TrainConfig(**values)
-
-
-def to_toml(config: TrainConfig) -> str:
-    """TOML that `from_toml` reads back to an equal config."""
-    values = to_dict(config)
-    env_args = values.pop("env_args")
-    lines = [f"{key} = {_toml_value(value)}" for key, value in values.items()]
-    if env_args:
-        lines += ["", "[env_args]"]
-        lines += [f"{_toml_scalar(k)} = {_toml_scalar(v)}" for k, v in env_args.items()]
-    return "\n".join(lines) + "\n"
-
-
-def from_toml(text: str, source: str) -> dict[str, Any]:
-    """The plain values of a TOML document; `from_dict` checks them.
-
-    Raises:
-        ConfigError: not TOML.
-    """
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{source} is not valid TOML: {error}") from None
-
-
-_BARE_POINT = re.compile(r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?")
-
-
-def parse_scalar(text: str) -> Scalar:
-    """A TOML scalar, or the text itself where it is none: never evaluated as code.
-
-    Numbers may be written as anywhere else: `.9` and `1.` too, which TOML does not allow.
-    """
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError, KeyError):
-        return float(text) if _BARE_POINT.fullmatch(text) else text
-    return value if isinstance(value, bool | int | float | str) else text
-
-
-def _toml_value(value: Scalar | list[str]) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml_scalar, value))}]"
-    return _toml_scalar(value)
-
-
-def _toml_scalar(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        # JSON's escapes are TOML's too; only DEL must be escaped beyond them.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2c_cli.checkpoint import read_header
-from a2c_cli.config import from_toml
+from a2c_cli.config_text import from_toml
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError
 from a2c_cli.run import BEST, CHECKPOINTS, CONFIG, LAST, METRICS
 

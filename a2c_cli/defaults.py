@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any
 
-from a2c_cli.config import TrainConfig, Value, option, settings
+from a2c_cli.checks import Value
+from a2c_cli.config import TrainConfig, option, settings
 from a2c_cli.errors import ConfigError
 
 COMMON: dict[str, Value] = {

@@ -13,15 +13,16 @@ from threadpoolctl import threadpool_limits
 
 from a2c_cli import checkpoint
 from a2c_cli.bookkeeping import Counters, is_number
-from a2c_cli.config import TrainConfig, option, settings, to_toml
+from a2c_cli.config import TrainConfig, option, settings
+from a2c_cli.config_text import to_toml
 from a2c_cli.defaults import resolve
 from a2c_cli.device import choose_device, keep_freed_memory
 from a2c_cli.envs.make import make_env, probe
 from a2c_cli.envs.spec import WRAPPERS
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
-from a2c_cli.evaluation import agent_from, check_env_id, make_saved_env
 from a2c_cli.filming import check_filmable
 from a2c_cli.header import Header
+from a2c_cli.loading import agent_from, check_env_id, make_saved_env
 from a2c_cli.optimizers import SLOTS
 from a2c_cli.policies.layout import make_layout
 from a2c_cli.progress import Progress, TrainResult

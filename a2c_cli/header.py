@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from a2c_cli.config import KINDS, TrainConfig, from_dict, to_dict
+from a2c_cli.config import KINDS, TrainConfig
+from a2c_cli.config_text import from_dict, to_dict
 from a2c_cli.defaults import resolve
 from a2c_cli.envs.spec import WRAPPERS, ActionSpec, EnvSpec
 

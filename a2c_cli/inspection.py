@@ -12,7 +12,7 @@ from a2c_cli.checkpoint import (
     read_checkpoint,
     read_verified_header,
 )
-from a2c_cli.config import to_dict
+from a2c_cli.config_text import to_dict
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
 from a2c_cli.header import Header
 from a2c_cli.policies.layout import Layout, make_layout
@@ -161,7 +161,7 @@ def _silent_units(path: Path, steps: int, env_id: str | None) -> dict[str, int]:
     """How many units of each layer gave 0 on every observation of so many steps."""
     import numpy as np
 
-    from a2c_cli.evaluation import load_agent, make_agent_env
+    from a2c_cli.loading import load_agent, make_agent_env
     from a2c_cli.rollout import play
 
     agent = load_agent(path)

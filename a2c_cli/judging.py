@@ -7,7 +7,8 @@ from collections.abc import Callable
 from a2c_cli.agent import Agent
 from a2c_cli.bookkeeping import Counters
 from a2c_cli.config import TrainConfig
-from a2c_cli.evaluation import make_agent_env, play_episodes
+from a2c_cli.evaluation import play_episodes
+from a2c_cli.loading import make_agent_env
 from a2c_cli.rng import make_generator
 
 _FEWEST_FOR_BEST = 20  # training episodes before their mean counts as a best

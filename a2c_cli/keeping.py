@@ -15,9 +15,9 @@ from a2c_cli import checkpoint
 from a2c_cli.bookkeeping import Counters
 from a2c_cli.config import TrainConfig
 from a2c_cli.envs.make import Stream
-from a2c_cli.evaluation import acts_finitely
 from a2c_cli.header import Header
 from a2c_cli.learner import Learner
+from a2c_cli.loading import acts_finitely
 from a2c_cli.run import BEST, RunDir
 from a2c_cli.update import DivergedError
 

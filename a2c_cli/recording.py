@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 from a2c_cli.agent import Agent
 from a2c_cli.camera import Camera, Look
 from a2c_cli.errors import A2CError, ConfigError
-from a2c_cli.evaluation import Episode, load_agent, make_agent_env, play_episodes
+from a2c_cli.evaluation import Episode, play_episodes
+from a2c_cli.loading import load_agent, make_agent_env
 from a2c_cli.overlay import Panel
 from a2c_cli.video import VideoWriter
 

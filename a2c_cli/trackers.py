@@ -24,7 +24,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from a2c_cli.config import TrainConfig, to_dict, to_toml
+from a2c_cli.config import TrainConfig
+from a2c_cli.config_text import to_dict, to_toml
 from a2c_cli.run import write_atomic
 
 PROJECT = "a2c"  # what W&B and Trackio file the runs under

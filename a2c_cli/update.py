@@ -15,12 +15,7 @@ from torch import Tensor
 
 from a2c_cli import losses
 from a2c_cli.agent import Agent
-from a2c_cli.config import (
-    TrainConfig,
-    entropy_schedule,
-    learning_rate_schedule,
-    prediction_schedule,
-)
+from a2c_cli.config import TrainConfig
 from a2c_cli.errors import A2CError
 from a2c_cli.optimizers import (
     clip_gradients,
@@ -34,6 +29,7 @@ from a2c_cli.policies.heads import divergence, log_prob_and_entropy
 from a2c_cli.policies.network import ActorCritic
 from a2c_cli.prediction import changes
 from a2c_cli.returns import lambda_returns
+from a2c_cli.schedules import Schedule
 from a2c_cli.segment import Segment
 
 _PROBES = 8  # observations, at most, on which a step's effect on the policy is measured
@@ -277,3 +273,20 @@ def _explained_variance(target: Tensor, value: Tensor) -> float:
     """1 - Var(G - V) / Var(G): 1 is a perfect critic, 0 no better than a constant."""
     variance = float(target.var(correction=0))
     return 1.0 - float((target - value).var(correction=0)) / variance if variance > 0 else math.nan
+
+
+def entropy_schedule(config: TrainConfig) -> Schedule:
+    """β as a function of the share of the budget that is spent (resolved config)."""
+    return Schedule(
+        config.entropy_coef, config.entropy_coef_end, config.entropy_schedule, config.entropy_hold
+    )
+
+
+def prediction_schedule(config: TrainConfig) -> Schedule:
+    """κ as a function of the share of the budget that is spent (resolved config)."""
+    return Schedule(config.prediction_coef or 0.0, 0.0, until=config.prediction_share or 1.0)
+
+
+def learning_rate_schedule(config: TrainConfig) -> Schedule:
+    """The factor on every learning rate as a function of the share of the budget (resolved)."""
+    return Schedule(1.0, config.learning_rate_end, config.learning_rate_schedule)

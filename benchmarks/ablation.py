@@ -50,6 +50,7 @@ VARIANTS: dict[str, list[str]] = {
     "rmsprop-tf": ["--optimizer", "rmsprop_tf"],
     "network-nature": ["--network", "nature"],
     "no-life-loss": ["--no-life-loss"],
+    "float32": ["--precision", "float32"],
 }
 
 

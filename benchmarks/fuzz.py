@@ -35,8 +35,8 @@ import numpy as np
 
 from a2c_cli import A2CError, TrainConfig, train
 from a2c_cli.checkpoint import read_checkpoint
-from a2c_cli.evaluation import agent_from
 from a2c_cli.inspection import inspect
+from a2c_cli.loading import agent_from
 
 RESULTS = Path(__file__).parent / "results"
 ENVS = ("CartPole-v1", "Pendulum-v1", "ALE/Breakout-v5")

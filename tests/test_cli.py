@@ -13,7 +13,7 @@ from conftest import Outcome, run_python
 from test_evaluation import KEYS as EVALUATE_KEYS
 from test_inspection import KEYS as INSPECT_KEYS
 
-from a2c_cli.config import from_dict, from_toml
+from a2c_cli.config_text import from_dict, from_toml
 
 Cli = Callable[..., Outcome]
 

@@ -15,20 +15,15 @@ from a2c_cli.commands.options import describe_default, parse_env_args
 from a2c_cli.config import (
     KINDS,
     TrainConfig,
-    entropy_schedule,
-    from_dict,
-    from_toml,
-    learning_rate_schedule,
     option,
-    parse_scalar,
     settings,
-    to_dict,
-    to_toml,
     validate,
     value_type,
 )
+from a2c_cli.config_text import from_dict, from_toml, parse_scalar, to_dict, to_toml
 from a2c_cli.defaults import CONTINUOUS, DEFAULTS, PRESETS, resolve
 from a2c_cli.errors import ConfigError
+from a2c_cli.update import entropy_schedule, learning_rate_schedule
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 SCALARS = st.one_of(

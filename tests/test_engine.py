@@ -15,7 +15,7 @@ from conftest import run_python
 
 from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.checkpoint import encode, read_checkpoint, read_header
-from a2c_cli.config import from_dict, from_toml
+from a2c_cli.config_text import from_dict, from_toml
 from a2c_cli.engine import Progress, TrainResult
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError, RunDirError
 

@@ -12,7 +12,8 @@ import pytest
 from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.envs.make import make_env
 from a2c_cli.errors import CheckpointError, ConfigError, EnvError
-from a2c_cli.evaluation import make_agent_env, play_episodes
+from a2c_cli.evaluation import play_episodes
+from a2c_cli.loading import make_agent_env
 
 KEYS = {
     "checkpoint", "env_id", "policy", "episodes", "seed", "returns", "lengths", "mean", "std",
@@ -183,7 +184,7 @@ def test_an_environment_that_has_changed_since_is_an_error(cartpole_run: Path) -
 
 def test_weights_that_do_not_fit_the_header_are_an_error(cartpole_run: Path) -> None:
     from a2c_cli.checkpoint import read_checkpoint
-    from a2c_cli.evaluation import agent_from
+    from a2c_cli.loading import agent_from
 
     header, tensors = read_checkpoint(cartpole_run / "last.safetensors")
     for broken in (

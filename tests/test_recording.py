@@ -17,7 +17,8 @@ from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.agent import Decision
 from a2c_cli.camera import Camera
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError
-from a2c_cli.evaluation import Episode, make_agent_env, play_episodes
+from a2c_cli.evaluation import Episode, play_episodes
+from a2c_cli.loading import make_agent_env
 from a2c_cli.overlay import Moment, Panel
 from a2c_cli.policies.acting import entropy
 from a2c_cli.policy_view import describe

@@ -22,7 +22,7 @@ from test_engine import metrics, stop_after
 from test_filming import assert_same_learning
 
 from a2c_cli import TrainConfig, train
-from a2c_cli.config import to_toml
+from a2c_cli.config_text import to_toml
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.tracking import check_installed
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.config import TrainConfig, to_toml
+from a2c_cli.config import TrainConfig
+from a2c_cli.config_text import to_toml
 from a2c_cli.run import CONFIG, METRICS
 
 EVERY = 50  # agent steps an episode

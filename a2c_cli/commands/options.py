@@ -9,7 +9,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from a2c_cli.config import KINDS, from_dict, from_toml, parse_scalar, settings, value_type
+from a2c_cli.config import KINDS, settings, value_type
+from a2c_cli.config_text import from_dict, from_toml, parse_scalar
 from a2c_cli.defaults import CONTINUOUS, DEFAULTS, PRESETS
 from a2c_cli.errors import ConfigError
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from a2c_cli.commands import options
-from a2c_cli.config import TrainConfig, from_dict, to_toml
+from a2c_cli.config import TrainConfig
+from a2c_cli.config_text import from_dict, to_toml
 from a2c_cli.defaults import resolve
 from a2c_cli.errors import ConfigError
 from a2c_cli.signals import EXIT_CODES, ask_to_stop

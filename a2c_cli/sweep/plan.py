@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.config import Scalar, TrainConfig, from_dict, parse_scalar, to_dict
+from a2c_cli.checks import Scalar
+from a2c_cli.config import TrainConfig
+from a2c_cli.config_text import from_dict, parse_scalar, to_dict
 from a2c_cli.defaults import resolve
 from a2c_cli.envs.make import make_env, probe
 from a2c_cli.envs.spec import WRAPPERS, EnvSpec

@@ -1,0 +1,85 @@
+"""Whether a value is what its setting takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+from a2c_cli.errors import ConfigError
+
+Scalar = bool | int | float | str
+Value = Scalar | tuple[str, ...]
+
+
+def check_stream(env: Any, env_args: Mapping[Any, Any], seed: Any) -> None:
+    """Whether these can name an environment, its arguments and a seed.
+
+    Raises:
+        ConfigError: one of them cannot.
+    """
+    if not isinstance(env, str) or not env.strip():
+        raise ConfigError("no environment given", "name one, e.g. --env ALE/Breakout-v5")
+    if not _is_text(env):
+        raise ConfigError(f"--env {env!a} is not valid Unicode text")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError(f"--seed must be an integer, not {seed!r}")
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"--seed must be between 0 and 2^63 - 1, not {seed}")
+    for key, value in env_args.items():
+        if not isinstance(value, bool | int | float | str):
+            raise ConfigError(f"--env-arg {key} must be a number, true, false or a string")
+        if not _is_text(f"{key}{value}"):
+            raise ConfigError(f"--env-arg {key!a} is not valid Unicode text")
+
+
+def _is_text(value: str) -> bool:
+    """Whether a file can hold it: half of a surrogate pair stands for a byte that is no text."""
+    return not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def checked(option: str, value: Any, wanted: type, meta: Mapping[str, Any]) -> Value:
+    """A value as its setting takes it.
+
+    Args:
+        option: how the setting is spelt, for the message.
+        value: as it was given.
+        wanted: bool, int, float, str or tuple (of some of the choices).
+        meta: low, high, open_low and choices; see `config.setting`.
+
+    Raises:
+        ConfigError: it has another type, or is out of range, or none of the choices.
+    """
+    if wanted is tuple:
+        return _checked_names(option, value, meta["choices"])
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < 2**1023 else math.inf
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise ConfigError(f"{option} must be of type {wanted.__name__}, not {value!r}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(
+            f"{option} cannot be {value!r}", f"choose from {', '.join(meta['choices'])}"
+        )
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = meta["low"], meta["high"]
+        if wanted is int:
+            high = min(high, 2**63 - 1)
+        if not (low <= value <= high and math.isfinite(value)):
+            bounds = f"at least {low:g}" if high >= 2**63 - 1 else f"between {low:g} and {high:g}"
+            raise ConfigError(f"{option} must be {bounds}, not {value}")
+        if meta["open_low"] and value <= low:
+            raise ConfigError(f"{option} must be above {low:g}, not {value}")
+    return cast(Scalar, value)
+
+
+def _checked_names(option: str, values: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Some of the choices, each once, in the order of the choices; `none` stands for no one."""
+    hint = f"choose from {', '.join(choices)}"
+    if not isinstance(values, list | tuple):
+        raise ConfigError(f"{option} must be a list of names, not {values!r}", hint)
+    for value in values:
+        if value not in choices:
+            raise ConfigError(f"{option} cannot be {value!r}", hint)
+    if "none" in values and len(values) > 1:
+        raise ConfigError(f"{option} cannot be none and something else", "leave one out")
+    return tuple(choice for choice in choices if choice in values and choice != "none")

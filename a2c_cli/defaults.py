@@ -47,7 +47,7 @@ _PIXEL_DEFAULTS: dict[str, Value] = {
     "total_steps": 2_500_000,
     "n_steps": 80,
     "optimizer": "rmsprop",
-    "learning_rate": 3e-3,
+    "learning_rate": 2e-3,
     "max_kl": 0.05,
     "entropy_coef": 0.005,
     "entropy_coef_end": 0.0001,

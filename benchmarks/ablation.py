@@ -1,7 +1,7 @@
 """Which defaults pay: one setting changed at a time, several seeds each, one table.
 
     python benchmarks/ablation.py --seeds 1 2
-    python benchmarks/ablation.py --seeds 1 2 --only plain lr-2e-3
+    python benchmarks/ablation.py --seeds 1 2 --only plain lr-3e-3
     python benchmarks/ablation.py --env ALE/Pong-v5 --total-steps 1000000 --seeds 0
 
 Every run is a plain `a2c train` with the options of its line in VARIANTS, on one thread; runs
@@ -30,9 +30,7 @@ VARIANTS: dict[str, list[str]] = {
     "no-prediction": ["--prediction-coef", "0"],
     "prediction-.08": ["--prediction-coef", "0.08"],
     "lr-1e-3": ["--learning-rate", "1e-3"],
-    "lr-2e-3": ["--learning-rate", "2e-3"],
-    "lr-2e-3-no-prediction": ["--learning-rate", "2e-3", "--prediction-coef", "0"],
-    "lr-4e-3": ["--learning-rate", "4e-3"],
+    "lr-3e-3": ["--learning-rate", "3e-3"],
     "lr-exponential": ["--learning-rate-schedule", "exponential", "--learning-rate-end", "0.05"],
     "entropy-.0025": ["--entropy-coef", "0.0025"],
     "entropy-.01": ["--entropy-coef", "0.01"],
@@ -40,7 +38,7 @@ VARIANTS: dict[str, list[str]] = {
     "gamma-.995": ["--gamma", "0.995"],
     "lambda-.9": ["--gae-lambda", "0.9"],
     "lambda-1": ["--gae-lambda", "1"],
-    "steps-40": ["--n-steps", "40", "--learning-rate", "2e-3"],
+    "steps-40": ["--n-steps", "40", "--learning-rate", "1.4e-3"],
     "steps-160": ["--n-steps", "160", "--learning-rate", "2.8e-3"],
     "value-coef-.25": ["--value-coef", "0.25"],
     "value-coef-1": ["--value-coef", "1"],

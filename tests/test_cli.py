@@ -108,6 +108,14 @@ def test_options_win_over_the_file_and_the_file_over_the_preset(cli: Cli, tmp_pa
     assert (config.network, config.n_steps, config.gamma) == ("notebook", 3, 0.25)
 
 
+def test_a_file_may_need_what_the_command_line_adds(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('best_by = "evaluation"\n')
+    args = ("train", "--config", file, "--env", "CartPole-v1", "--show-config")
+    assert_error(cli(*args), 2, "--best-by evaluation needs evaluations")
+    assert cli(*args, "--eval-every", 100).code == 0
+
+
 def test_resume_goes_on_in_place(cli: Cli, tmp_path: Path) -> None:
     run = tmp_path / "run"
     cli("train", "--env", "CartPole-v1", "--total-steps", 50, "--run-dir", run, "-q")

@@ -127,7 +127,7 @@ def read_recipe(preset: str | None, config: Path | None) -> dict[str, Any]:
     """The settings of a preset, and over them those of a file, as plain values.
 
     Raises:
-        ConfigError: there is no such preset or file, or what it says is wrong.
+        ConfigError: there is no such preset or file, or it is no table of settings.
     """
     values: dict[str, Any] = {}
     if preset is not None:
@@ -141,7 +141,8 @@ def read_recipe(preset: str | None, config: Path | None) -> dict[str, Any]:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ConfigError(f"cannot read {config}: {reason}", "give a TOML file") from None
         values |= from_toml(text, str(config))
-        from_dict({"env": "any", **values}, str(config))
+        # The rest is checked when the command line has been laid over it.
+        from_dict({"env": "any", "env_args": values.get("env_args", {})}, str(config))
     return values
 
 

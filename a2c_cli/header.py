@@ -12,6 +12,8 @@ from a2c_cli.config import KINDS, TrainConfig
 from a2c_cli.config_text import from_dict, to_dict
 from a2c_cli.defaults import resolve
 from a2c_cli.envs.spec import WRAPPERS, ActionSpec, EnvSpec
+from a2c_cli.errors import CheckpointError, ConfigError
+from a2c_cli.policies.layout import Layout, make_layout
 
 _LARGEST = 1e300  # of a return: sums of a hundred of them are still finite
 _ACTION_DTYPES = {
@@ -55,6 +57,19 @@ class Header:
         """Mean raw return of the last 100 training episodes (fewer if there were fewer)."""
         returns = self.recent_returns
         return sum(returns) / len(returns) if returns else None
+
+    def layout(self) -> Layout:
+        """The network that is described.
+
+        Raises:
+            CheckpointError: there is no such network.
+        """
+        try:
+            return make_layout(self.config, self.spec)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"the checkpoint's network cannot be built: {error.message}"
+            ) from None
 
 
 def to_document(header: Header) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from a2c_cli.checkpoint import (
 from a2c_cli.config_text import to_dict
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
 from a2c_cli.header import Header
-from a2c_cli.policies.layout import Layout, make_layout
+from a2c_cli.policies.layout import Layout
 from a2c_cli.run import write_atomic
 
 
@@ -37,7 +37,7 @@ def inspect(
         filters: a .png file to draw the first layer in.
         play: also count, as `silent`, the units that stay at 0 for so many steps of the
             environment, sampled policy and seed 0; 0 for no game.
-        env_id: of that environment, as in `evaluation.make_agent_env`.
+        env_id: of that environment, as in `loading.make_agent_env`.
 
     Raises:
         CheckpointError: missing, damaged or foreign.
@@ -48,12 +48,7 @@ def inspect(
         raise ConfigError(f"--filters {filters} must end in .png")
     header, infos, digest = read_verified_header(path)
     own = [info for info in infos if info.name.startswith("network.")]
-    try:
-        layout = make_layout(header.config, header.spec)
-    except ConfigError as error:
-        raise CheckpointError(
-            f"the checkpoint's network cannot be built: {error.message}"
-        ) from None
+    layout = header.layout()
     layers = [
         {
             "name": info.name.removeprefix("network."),

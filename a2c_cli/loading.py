@@ -14,7 +14,6 @@ from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import CheckpointError, ConfigError, EnvError, UnknownEnvError
 from a2c_cli.header import Header
 from a2c_cli.normalizers import ObsNormalizer
-from a2c_cli.policies.layout import make_layout
 
 
 def agent_from(header: Header, tensors: Tensors) -> Agent:
@@ -23,12 +22,7 @@ def agent_from(header: Header, tensors: Tensors) -> Agent:
     Raises:
         CheckpointError: the weights do not fit the network that the header describes.
     """
-    try:
-        layout = make_layout(header.config, header.spec)
-    except ConfigError as error:
-        raise CheckpointError(
-            f"the checkpoint's network cannot be built: {error.message}"
-        ) from None
+    layout = header.layout()
     weights = {}
     for name, shape in layout.parameter_shapes().items():
         array = tensors.get(f"network.{name}")

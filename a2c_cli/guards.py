@@ -19,6 +19,7 @@ _MANY = 100  # episodes, without which that cannot be said
 _COLLAPSED = 0.01  # of the greatest entropy
 _ONE_ACTION = 0.98  # of all steps
 _EXPLODED = 100.0  # times the usual value loss
+_ONE_REWARD = 1.0  # the value loss that a first reward of 1 can cause after many steps without any
 _FALLEN = 1 / 3  # of what had been gained
 _HISTORY = 50  # lines
 
@@ -112,7 +113,7 @@ class Guards:
         if loss is None or len(self.value_losses) < 3:
             return {}
         usual = statistics.median(self.value_losses)
-        if loss <= _EXPLODED * usual or usual <= 0.0:
+        if loss <= max(_EXPLODED * usual, _ONE_REWARD) or usual <= 0.0:
             return {}
         return {
             "critic": f"the value error explodes: a loss of {loss:.3g}, usually {usual:.3g}; try a"

@@ -58,6 +58,15 @@ def test_value_error() -> None:
     assert watch({"train/value_loss": 11.0}, [9.0, 11.0] * 50) == []
 
 
+def test_a_first_reward_is_no_value_error() -> None:
+    guards = Guards()
+    for _ in range(5):
+        guards.look({**FINE, "train/value_loss": 2e-6}, POOR, None, 0.05, MOST)
+    assert guards.look({**FINE, "train/value_loss": 9e-4}, POOR, None, 0.1, MOST) == []  # Freeway
+    (text,) = guards.look({**FINE, "train/value_loss": 2.0}, POOR, None, 0.1, MOST)
+    assert "the value error explodes" in text
+
+
 def test_a_gaussian_has_no_greatest_entropy() -> None:
     guards = Guards()
     assert guards.look({"train/entropy": -7.0}, [], None, 0.1, None) == []

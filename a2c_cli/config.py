@@ -135,9 +135,6 @@ class TrainConfig:
         "step size at the end of the budget, as a share of the first", OPTIMIZER, low=0.0, high=1.0
     )
     learning_rate_schedule: str = setting("how the step size decays", OPTIMIZER, choices=SHAPES)
-    learning_rate_knee: int = setting(
-        "K steps: the step size is also divided by √(1 + steps/K); 0 = never", OPTIMIZER, low=0
-    )
     optimizer_eps: float = setting("ε of the optimizer", OPTIMIZER, low=0.0, open_low=True)
     rmsprop_alpha: float = setting("decay of RMSProp's average", OPTIMIZER, low=0.0, high=0.99999)
     adam_beta1: float = setting("Adam's β₁", OPTIMIZER, low=0.0, high=0.9999)

@@ -27,7 +27,6 @@ COMMON: dict[str, Value] = {
     "max_kl": 0.0,
     "learning_rate_end": 0.0,
     "learning_rate_schedule": "linear",
-    "learning_rate_knee": 0,
     "optimizer_eps": 1e-5,
     "init": "orthogonal",
     "log_std_init": 0.0,

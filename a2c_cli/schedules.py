@@ -19,8 +19,6 @@ class Schedule:
     - exponential: v(p) = start · (end / start)^q          (start and end must be > 0)
     - cosine:      v(p) = end + (start - end) · (1 + cos πq) / 2
 
-    Divided by √(1 + p / knee) where there is a knee: long budgets get to small values sooner.
-
     q is clipped, so no budget overrun can push the value past `end` (a learning rate that goes
     negative after its budget has ruined public runs).
 
@@ -30,12 +28,10 @@ class Schedule:
         shape: one of `SHAPES`.
         hold: share of the budget, in [0, 1), during which the value stays at `start`.
         until: share of the budget, in (hold, 1], at which it has reached `end`.
-        knee: share of the budget, > 0 (and may be > 1), after which all this has fallen by √2;
-            infinity for no such factor.
 
     Raises:
-        ValueError: the shape is unknown, hold and until are not such shares, an exponential
-            touches zero, or the knee is not positive.
+        ValueError: the shape is unknown, hold and until are not such shares, or an exponential
+            touches zero.
     """
 
     start: float
@@ -43,7 +39,6 @@ class Schedule:
     shape: str = "linear"
     hold: float = 0.0
     until: float = 1.0
-    knee: float = math.inf
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
@@ -52,14 +47,9 @@ class Schedule:
             raise ValueError(f"not 0 <= hold {self.hold} < until {self.until} <= 1")
         if self.shape == "exponential" and not (self.start > 0.0 and self.end > 0.0):
             raise ValueError("an exponential schedule needs start > 0 and end > 0")
-        if not self.knee > 0.0:
-            raise ValueError(f"not 0 < knee {self.knee}")
 
     def __call__(self, progress: float) -> float:
         """The value when the share `progress` of the budget is spent."""
-        return self._shaped(progress) / math.sqrt(1.0 + progress / self.knee)
-
-    def _shaped(self, progress: float) -> float:
         if self.shape == "constant":
             return self.start
         q = min(max((progress - self.hold) / (self.until - self.hold), 0.0), 1.0)

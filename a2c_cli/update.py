@@ -289,6 +289,4 @@ def prediction_schedule(config: TrainConfig) -> Schedule:
 
 def learning_rate_schedule(config: TrainConfig) -> Schedule:
     """The factor on every learning rate as a function of the share of the budget (resolved)."""
-    c = config
-    knee = c.learning_rate_knee / c.total_steps if c.learning_rate_knee else math.inf
-    return Schedule(1.0, c.learning_rate_end, c.learning_rate_schedule, knee=knee)
+    return Schedule(1.0, config.learning_rate_end, config.learning_rate_schedule)

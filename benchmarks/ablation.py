@@ -32,7 +32,6 @@ VARIANTS: dict[str, list[str]] = {
     "lr-1e-3": ["--learning-rate", "1e-3"],
     "lr-3e-3": ["--learning-rate", "3e-3"],
     "lr-exponential": ["--learning-rate-schedule", "exponential", "--learning-rate-end", "0.05"],
-    "lr-knee": ["--learning-rate-knee", "1000000"],
     "entropy-.0025": ["--entropy-coef", "0.0025"],
     "entropy-.01": ["--entropy-coef", "0.01"],
     "entropy-exponential": ["--entropy-schedule", "exponential"],

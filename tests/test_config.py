@@ -246,14 +246,6 @@ def test_schedules_start_and_end_where_the_settings_say() -> None:
     assert (learning_rate_schedule(config)(0.0), learning_rate_schedule(config)(1.0)) == (1.0, 0.25)
 
 
-def test_a_knee_counts_in_steps_whatever_the_budget() -> None:
-    for total_steps in (1_000, 8_000):
-        values = {"total_steps": total_steps, "learning_rate_schedule": "constant"}
-        config = resolve(TrainConfig(env="x", learning_rate_knee=500, **values), "atari")
-        assert learning_rate_schedule(config)(1500 / total_steps) == pytest.approx(0.5)
-    assert learning_rate_schedule(resolve(TrainConfig(env="x", **values), "atari"))(0.5) == 1.0
-
-
 def test_the_notebooks_recipe_is_kept_as_it_was() -> None:
     config = resolve(TrainConfig(env="ALE/Breakout-v5", **PRESETS["notebook"]), "atari")
     expected = {

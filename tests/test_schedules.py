@@ -46,16 +46,6 @@ def test_hold_keeps_the_start_then_decays_over_the_rest() -> None:
     assert schedule(1.0) == 0.0
 
 
-def test_a_knee_divides_by_a_root() -> None:
-    schedule = Schedule(1.0, 0.0, knee=0.25)
-    assert [schedule(p) for p in (0.0, 0.25, 0.75, 1.0)] == pytest.approx(
-        [1.0, 0.75 / 2**0.5, 0.25 / 2.0, 0.0]
-    )
-    assert Schedule(1.0, 1.0, "constant", knee=2.0)(6.0) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="knee"):
-        Schedule(1.0, 0.0, knee=0.0)
-
-
 @st.composite
 def schedules(draw: st.DrawFn) -> Schedule:
     positive = st.floats(1e-9, 10)

@@ -94,6 +94,9 @@ class TrainConfig:
     entropy_hold: float = setting(
         "share of the budget before β starts to decay", ALGORITHM, low=0.0, high=0.99
     )
+    entropy_full_above: float = setting(
+        "β shrinks with the advantages' running root mean square below this", ALGORITHM, low=0.0
+    )
     prediction_coef: float = setting(
         "weight κ of predicting where the picture changes next, a second task for the torso;"
         " 0 = none",

@@ -19,6 +19,7 @@ COMMON: dict[str, Value] = {
     "gae_lambda": 0.95,
     "value_coef": 0.5,
     "loss_reduction": "mean",
+    "entropy_full_above": 0.0,
     "normalize_advantages": "none",
     "rmsprop_alpha": 0.99,
     "adam_beta1": 0.9,
@@ -64,6 +65,7 @@ DEFAULTS: dict[str, dict[str, Value]] = {
         **_PIXEL_DEFAULTS,
         "network": "a3c",
         "prediction_coef": 0.02,
+        "entropy_full_above": 0.05,
         "reward_transform": "sign",
         "frame_skip": 4,
         "screen_size": 84,
@@ -138,6 +140,10 @@ _NEEDS: dict[str, tuple[str, Callable[[TrainConfig], bool]]] = {
     "entropy_hold": (
         "an --entropy-schedule that decays",
         lambda c: c.entropy_schedule != "constant",
+    ),
+    "entropy_full_above": (
+        "an --entropy-coef above 0 and --normalize-advantages none",
+        lambda c: c.entropy_coef > 0.0 and c.normalize_advantages == "none",
     ),
     "learning_rate_end": (
         "a --learning-rate-schedule that decays",

@@ -99,7 +99,9 @@ def from_document(document: Mapping[str, Any]) -> Header:
     """
     spec = _spec(document["env"])
     settings = document["config"]
-    if spec.kind != "vector":  # agents from before there was such a head have none
+    # Agents from before there were such settings go on without them.
+    settings = {"entropy_full_above": 0.0, **settings}
+    if spec.kind != "vector":
         settings = {"prediction_coef": 0.0, **settings}
     config = resolve(from_dict(settings), spec.kind, continuous=spec.continuous)
     wrappers = {name: getattr(config, name) for name in WRAPPERS[spec.kind]}

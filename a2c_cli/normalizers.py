@@ -1,4 +1,4 @@
-"""Running scales of observations and rewards; plain NumPy, exact in a checkpoint."""
+"""Running scales of observations, rewards and advantages; plain NumPy, exact in a checkpoint."""
 
 from __future__ import annotations
 
@@ -63,6 +63,37 @@ class ObsNormalizer:
         self.count = int(state["obs_count"][0])
         self.mean[...] = state["obs_mean"]
         self.squares[...] = state["obs_squares"]
+
+
+class AdvantageScale:
+    """σ_A, the root mean square of the advantages over about the last hundred updates.
+
+    σ² ← σ² + w (mean_t A_t² - σ²), w = max(1 / updates, .01). Not of one update alone: in a
+    segment without rewards that would take noise for a signal.
+
+    Args:
+        square: σ² before the first update.
+        count: updates that this counts for; 100 let it fade as slowly as any other.
+    """
+
+    def __init__(self, square: float = 0.0, count: int = 0) -> None:
+        self._square, self._count = square, count
+
+    def update(self, square: float) -> float:
+        """Take an update's mean_t A_t² into account; returns σ."""
+        self._count += 1
+        weight = max(1.0 / self._count, 0.01)
+        self._square += weight * (square - self._square)
+        return math.sqrt(self._square)
+
+    def get_state(self) -> NDArray[np.float64]:
+        """(2,) for a checkpoint."""
+        return np.array([self._square, self._count])
+
+    def set_state(self, state: NDArray[np.float64]) -> None:
+        """Go on from `get_state`."""
+        square, count = state.tolist()
+        self._square, self._count = float(square), int(count)
 
 
 class RewardScaler:

@@ -17,6 +17,7 @@ from a2c_cli import losses
 from a2c_cli.agent import Agent
 from a2c_cli.config import TrainConfig
 from a2c_cli.errors import A2CError
+from a2c_cli.normalizers import AdvantageScale
 from a2c_cli.optimizers import (
     clip_gradients,
     load_optimizer,
@@ -82,7 +83,9 @@ class Update:
         self._parameters: list[Tensor] = list(network.parameters())
         self._device = self._parameters[0].device
         self._before = [torch.empty_like(p) for p in self._parameters] if c.max_kl else []
-        self._advantage_square, self._advantage_count = 0.0, 0
+        # Until the advantages' scale is known, β counts in full: as if they had always been 1.
+        running = c.normalize_advantages == "running"
+        self._advantage_scale = AdvantageScale() if running else AdvantageScale(1.0, 100)
         self._entropy_coef, self._rate = entropy_schedule(c), learning_rate_schedule(c)
         self._prediction_coef = prediction_schedule(c)
         self.count = 0
@@ -101,8 +104,8 @@ class Update:
             DivergedError: loss or gradient is not finite; nothing has been changed.
         """
         c, net, gradient = self._config, self._network, self.torso_gradient
-        rate, entropy_coef = self._rate(progress), self._entropy_coef(progress)
-        reduction, prediction_coef = c.loss_reduction, self._prediction_coef(progress)
+        rate, prediction_coef = self._rate(progress), self._prediction_coef(progress)
+        reduction = c.loss_reduction
 
         obs = segments[0].observations
         if len(segments) > 1:
@@ -117,6 +120,7 @@ class Update:
 
         log_prob, entropy, returns, value = self._terms(segments, outputs, values)
         advantages = self._scale_advantages(returns - value.detach())
+        entropy_coef = self._entropy_coef(progress) * self._stake(advantages)
         policy_loss = losses.policy_loss(log_prob, advantages, reduction)
         value_loss = losses.value_loss(value, returns, reduction)
         loss = policy_loss + c.value_coef * value_loss
@@ -226,17 +230,23 @@ class Update:
         return kl
 
     def _scale_advantages(self, advantages: Tensor) -> Tensor:
-        mode = self._config.normalize_advantages
+        mode, square = self._config.normalize_advantages, advantages.square().mean()
         if mode == "update":
-            return advantages / (advantages.square().mean().sqrt() + 1e-8)
+            return advantages / (square.sqrt() + 1e-8)
         if mode == "running":
-            # A running root mean square: in a segment without rewards it does not blow noise up.
-            self._advantage_count += 1
-            weight = max(1.0 / self._advantage_count, 0.01)
-            square = float(advantages.square().mean())
-            self._advantage_square += weight * (square - self._advantage_square)
-            return advantages / max(math.sqrt(self._advantage_square), 1e-3)
+            return advantages / max(self._advantage_scale.update(float(square)), 1e-3)
         return advantages
+
+    def _stake(self, advantages: Tensor) -> float:
+        """The share of β that counts, min(1, σ_A / threshold).
+
+        Without rewards the advantages are the critic's noise, and a bonus in full would be all
+        that moves the policy: it would stay uniform for ever.
+        """
+        threshold = self._config.entropy_full_above
+        if threshold == 0.0 or self._config.normalize_advantages != "none":
+            return 1.0
+        return min(1.0, self._advantage_scale.update(float(advantages.square().mean())) / threshold)
 
     def sync(self) -> None:
         """Let everything that has its own form of the parameters take them over."""
@@ -250,9 +260,7 @@ class Update:
     def get_state(self) -> dict[str, NDArray[Any]]:
         """What later updates depend on, the parameters apart, by checkpoint name."""
         state = optimizer_state(self.optimizer, self._network)
-        state["learner.advantages"] = np.array(
-            [self._advantage_square, self._advantage_count], np.float64
-        )
+        state["learner.advantages"] = self._advantage_scale.get_state()
         state["learner.updates"] = np.array([self.count], np.int64)
         return state
 
@@ -263,8 +271,7 @@ class Update:
             KeyError, ValueError, TypeError: the state does not belong to this network.
         """
         load_optimizer(self.optimizer, self._network, state)
-        square, count = state["learner.advantages"].tolist()
-        self._advantage_square, self._advantage_count = float(square), int(count)
+        self._advantage_scale.set_state(state["learner.advantages"])
         self.count = int(state["learner.updates"][0])
         self.sync()
 

@@ -244,7 +244,7 @@ def test_control_characters_of_a_file_do_not_reach_the_message(whole: Path) -> N
     assert "\x1b" not in caught.value.message + caught.value.hint
 
 
-def test_an_agent_from_before_there_was_a_second_task_has_none() -> None:
+def test_an_agent_from_before_there_was_such_a_setting_goes_on_without_it() -> None:
     plain = pixel_spec()
     wrappers = {"frame_skip": 4, "screen_size": 84, "frame_stack": 4, "noop_max": 30}
     spec = dataclasses.replace(plain, wrappers=wrappers)
@@ -252,3 +252,6 @@ def test_an_agent_from_before_there_was_a_second_task_has_none() -> None:
     assert from_document(document).config.prediction_coef == 0.5
     del document["config"]["prediction_coef"]
     assert from_document(document).config.prediction_coef == 0.0
+    assert from_document(document).config.entropy_full_above == 0.05
+    del document["config"]["entropy_full_above"]
+    assert from_document(document).config.entropy_full_above == 0.0

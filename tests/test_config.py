@@ -217,6 +217,8 @@ def test_a_setting_without_effect_is_an_error_not_ignored(
         ({"entropy_schedule": "constant"}, "entropy_hold"),
         ({"learning_rate_schedule": "constant"}, "learning_rate_end"),
         ({"prediction_coef": 0.0}, "prediction_share"),
+        ({"entropy_coef": 0.0}, "entropy_full_above"),
+        ({"normalize_advantages": "running"}, "entropy_full_above"),
         ({"eval_every": 0}, "eval_episodes"),
     ],
 )

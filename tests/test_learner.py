@@ -477,6 +477,28 @@ def test_a_running_scale_does_not_blow_up_a_quiet_segment() -> None:
     assert sizes["running"] < 1e-2 * sizes["update"]
 
 
+def test_the_entropy_bonus_counts_for_less_where_nothing_is_at_stake() -> None:
+    spec = vector_spec()
+    config = settings_for(
+        spec, n_steps=2, gamma=0.0, value_coef=0.0, learning_rate=1e-9, entropy_coef=0.1,
+        entropy_schedule="constant", entropy_full_above=0.8, **VECTOR,
+    )  # fmt: skip
+    learner = Learner(config, spec)
+    with torch.no_grad():  # V = 0, so that the advantages are the rewards
+        learner.network.critic.weight.zero_()
+    learner.agent.network.sync()
+    life = Life(learner, spec)
+    rewards = [(3.0, -1.0)] * 3 + [(0.0, 0.0)] * 100 + [(6.0, 6.0)] * 2
+    betas, expected, square = [], [], 1.0
+    for pair in rewards:
+        betas.append([life.step(reward=r)[-1] for r in pair][-1].entropy_coef)
+        square = 0.99 * square + 0.01 * (pair[0] ** 2 + pair[1] ** 2) / 2
+        expected.append(0.1 * min(1.0, math.sqrt(square) / 0.8))
+    assert betas == pytest.approx(expected, rel=1e-5)
+    assert betas[0] == betas[-1] == 0.1
+    assert betas[-3] < 0.09
+
+
 # --- divergence and state
 
 
@@ -495,6 +517,7 @@ def test_a_loss_that_is_not_finite_leaves_the_parameters_alone() -> None:
 
 STATES: list[tuple[EnvSpec, dict[str, Any]]] = [
     (vector_spec(), {"n_steps": 4, "normalize_advantages": "running"}),
+    (vector_spec(), {"n_steps": 4, "entropy_full_above": 3.0}),
     (vector_spec(3, REAL), {"n_steps": 0}),
     (vector_spec(3, MULTI), {"n_steps": 2, "segments_per_update": 3}),
     (pixel_spec(), {"n_steps": 3, "optimizer": "rmsprop_tf"}),

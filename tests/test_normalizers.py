@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2c_cli.normalizers import ObsNormalizer, RewardScaler
+from a2c_cli.normalizers import AdvantageScale, ObsNormalizer, RewardScaler
 
 
 @given(st.integers(0, 2**32), st.integers(2, 200), st.floats(-1e4, 1e4), st.floats(1e-2, 1e3))
@@ -46,6 +46,18 @@ def test_looking_does_not_change_the_statistics() -> None:
     assert {k: v.tolist() for k, v in normalizer.get_state().items()} == {
         k: v.tolist() for k, v in before.items()
     }
+
+
+@given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=250))
+def test_the_scale_of_advantages_is_a_mean_that_becomes_a_moving_one(squares: list[float]) -> None:
+    scale, mean = AdvantageScale(), 0.0
+    for i, square in enumerate(squares):
+        sigma = scale.update(square)
+        mean = float(np.mean(squares[: i + 1])) if i < 100 else 0.99 * mean + 0.01 * square
+        assert sigma == pytest.approx(np.sqrt(mean), rel=1e-9)
+    again = AdvantageScale()
+    again.set_state(scale.get_state())
+    assert again.update(7.0) == scale.update(7.0)
 
 
 def reward_reference(rewards: list[float], ends: list[bool], gamma: float) -> list[float]:

@@ -25,6 +25,7 @@ from learning import train
 
 RESULTS = Path(__file__).parent / "results" / "ablation"
 
+_RUNNING = ["--normalize-advantages", "running", "--entropy-coef", "0.015"]
 VARIANTS: dict[str, list[str]] = {
     "plain": [],
     "no-prediction": ["--prediction-coef", "0"],
@@ -46,6 +47,9 @@ VARIANTS: dict[str, list[str]] = {
     "no-trust-region": ["--max-kl", "0"],
     "max-kl-.02": ["--max-kl", "0.02"],
     "advantages-running": ["--normalize-advantages", "running"],
+    "advantages-running-entropy-.015": _RUNNING,
+    # The same, with the loss's other terms as large beside the policy's as Breakout has them.
+    "advantages-running-all": [*_RUNNING, "--value-coef", "1.5", "--prediction-coef", "0.06"],
     "adam": ["--optimizer", "adam", "--learning-rate", "5e-4"],
     "rmsprop-tf": ["--optimizer", "rmsprop_tf"],
     "network-nature": ["--network", "nature"],

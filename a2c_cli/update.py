@@ -96,9 +96,9 @@ class Update:
             L = mean_t [ -log π(a_t|s_t) A_t  +  c (G_t - V(s_t))²  -  β H(π(·|s_t))
                          +  κ Σ_cells -log p(changed) ]
 
-        with G_t of `returns.lambda_returns`, A_t = G_t - V(s_t) without gradient, and the mean
-        (or sum) over all steps of all segments. One forward pass gives values, bootstrap values
-        and log-probabilities, so all stem from the parameters that acted.
+        with G_t of `returns.lambda_returns`, A_t = G_t - V(s_t) without gradient, β by its schedule
+        and `_stake`, and the mean (or sum) over all steps of all segments. One forward pass gives
+        values, bootstrap values and log-probabilities: all stem from the parameters that acted.
 
         Raises:
             DivergedError: loss or gradient is not finite; nothing has been changed.

@@ -230,12 +230,13 @@ class Update:
         return kl
 
     def _scale_advantages(self, advantages: Tensor) -> Tensor:
-        mode, square = self._config.normalize_advantages, advantages.square().mean()
+        mode = self._config.normalize_advantages
+        if mode == "none":
+            return advantages
+        square = advantages.square().mean()
         if mode == "update":
             return advantages / (square.sqrt() + 1e-8)
-        if mode == "running":
-            return advantages / max(self._advantage_scale.update(float(square)), 1e-3)
-        return advantages
+        return advantages / max(self._advantage_scale.update(float(square)), 1e-3)
 
     def _stake(self, advantages: Tensor) -> float:
         """The share of β that counts, min(1, σ_A / threshold).

@@ -104,7 +104,7 @@ class Counters:
             if not names.issuperset(part) or not all(is_number(v) for v in part.values()):
                 raise ValueError("the sums since the last line of metrics are damaged")
         guards = Guards(**p.get("guards", {}))
-        numbers = (*guards.first_returns, *guards.value_losses)
+        numbers = (*guards.first_returns, *guards.value_losses, *guards.explained)
         if not all(map(is_number, numbers)) or not isinstance(guards.said, list):
             raise ValueError("what the guards remember is damaged")
         actions = {int(action): count for action, count in interval.get("actions", {}).items()}

@@ -20,6 +20,8 @@ _COLLAPSED = 0.01  # of the greatest entropy
 _ONE_ACTION = 0.98  # of all steps
 _EXPLODED = 100.0  # times the usual value loss
 _ONE_REWARD = 1.0  # the value loss that a first reward of 1 can cause after many steps without any
+_NOTHING = 1e-3  # of the returns' variance explained
+_BLIND, _WATCHED = 10, 20  # so many of so many lines
 _FALLEN = 1 / 3  # of what had been gained
 _HISTORY = 50  # lines
 
@@ -30,6 +32,7 @@ class Guards:
 
     first_returns: list[float] = field(default_factory=list)
     value_losses: list[float] = field(default_factory=list)
+    explained: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
     def add_episode(self, episode_return: float) -> None:
@@ -54,7 +57,7 @@ class Guards:
             spent: share of the budget.
             max_entropy: nats; None for continuous actions, whose entropy has no maximum.
         """
-        warnings = self._fall(returns, best)
+        warnings = self._fall(returns, best) | self._blindness(line)
         if not self._better(returns):
             warnings |= self._certainty(line, max_entropy)
             if spent >= _FAIR_SHARE and len(returns) >= _MANY:
@@ -91,6 +94,21 @@ class Guards:
             "fall": f"the mean return has fallen from {best:.4g} to {mean:.4g}: one step was too"
             " large; try a smaller --learning-rate or a larger --optimizer-eps (the best agent is"
             " kept)"
+        }
+
+    def _blindness(self, line: Mapping[str, Any]) -> dict[str, str]:
+        """A critic whose units are all silent says the same of every observation."""
+        share = line.get("train/explained_variance")
+        if share is not None and math.isfinite(share):
+            self.explained = [*self.explained, share][-_WATCHED:]
+        lines = sum(abs(share) < _NOTHING for share in self.explained)
+        if lines < _BLIND:
+            return {}
+        return {
+            "blind": f"in {lines} of the last {len(self.explained)} lines the critic explains"
+            " nothing of the returns: the network's units have fallen silent (`a2c inspect --play"
+            " 500` counts them) and do not come back; start again with another --seed or a smaller"
+            " --learning-rate"
         }
 
     def _certainty(self, line: Mapping[str, Any], max_entropy: float | None) -> dict[str, str]:

@@ -437,6 +437,21 @@ def test_entropy_is_reported_in_nats() -> None:
     assert Life(learner, spec).step()[-1].entropy == pytest.approx(math.log(4), rel=1e-5)
 
 
+def test_explained_variance_is_the_share_of_the_returns_variance_that_the_critic_knows() -> None:
+    spec = vector_spec()
+    learner = Learner(settings_for(spec, n_steps=4, gamma=0.0, init="torch", **VECTOR), spec)
+    life = Life(learner, spec)
+    before = copy.deepcopy(learner.network)
+    (lived,), stats = life.segments(["...."])
+    with torch.no_grad():
+        values = before(torch.from_numpy(np.stack(lived.obs[:4])))[1].numpy()
+    rewards = np.array(lived.rewards)
+    unexplained = np.var(rewards - values) / np.var(rewards)
+    assert stats.explained_variance == pytest.approx(1.0 - unexplained, rel=1e-4)
+    same = [life.step(reward=1.0)[-1] for _ in range(4)][-1]
+    assert math.isnan(same.explained_variance)
+
+
 # --- advantages
 
 

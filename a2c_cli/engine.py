@@ -93,7 +93,8 @@ def _fresh(
     stack.callback(env.close)
     make_layout(config, env.spec)
     device, why = choose_device(config, env.spec)
-    run = RunDir(path if path is not None else new_run_path(config.env, config.seed))
+    where = path if path is not None else new_run_path(config.env, config.seed)
+    run = RunDir(where, config.env)
     stack.callback(run.close)
     if run.in_use:
         raise RunDirError(
@@ -130,7 +131,7 @@ def _resumed(
     check_installed(config.tracker)
     if config.video_every:
         check_filmable(header.spec.id, header.spec.args, header.spec.wrappers)
-    run = RunDir(source.parent)
+    run = RunDir(source.parent, config.env)
     stack.callback(run.close)
     header, tensors = checkpoint.read_checkpoint(source)
     if "rng.policy" not in tensors:
@@ -159,6 +160,8 @@ def _resumed(
     missing = run.open_metrics(offset)
     if missing:
         training.note = f"{missing:,} bytes of {METRICS} are missing; it goes on with what is left"
+    if changes:
+        run.write_config(to_toml(config))
     training.trackers = open_trackers(run.path, config, counters.env_steps, training.warn)
     return training
 

@@ -26,6 +26,7 @@ class TrainResult:
     stopped: str  # completed, interrupted, terminated or diverged
     warnings: tuple[str, ...] = ()
     message: str = ""
+    resume_command: str = ""  # what goes on with it, quoted for a shell
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -32,13 +33,15 @@ class RunDir:
 
     Args:
         path: created if it is not there.
+        env_id: the run's environment, for the command that goes on with it.
 
     Raises:
         RunDirError: it cannot be written, or another process has it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, env_id: str = "") -> None:
         self.path = path
+        self.resume_command = resume_command(path, env_id)
         self._metrics: int | None = None
         self._lines: list[bytes] = []
         try:
@@ -162,12 +165,18 @@ class RunDir:
         try:
             yield
         except OSError as error:
-            hint = f"make room or fix it, then: a2c train --resume {self.path}"
+            hint = f"make room or fix it, then: {self.resume_command}"
             if not self.last.exists():
                 hint = "choose another --run-dir" if self.path.exists() else "the directory is gone"
             raise RunDirError(
                 f"cannot write in {self.path}: {error.strerror or error}", hint
             ) from None
+
+
+def resume_command(path: Path, env_id: str) -> str:
+    """What a shell takes to go on with a run; a module's environment must be named again."""
+    words = ["a2c", "train", "--resume", str(path)]
+    return shlex.join([*words, "--env", env_id] if ":" in env_id else words)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -148,7 +148,7 @@ def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
         best = f", best {result.best}" if result.best else ""
         say(f"{result.stopped} after {result.env_steps:,} steps: {result.last}{best}")
     if result.stopped in ("interrupted", "terminated"):
-        say(f"resume with: a2c train --resume {result.run_dir}")
+        say(f"resume with: {result.resume_command}")
     if json:
         record = dataclasses.asdict(result)
         record.pop("message")

@@ -120,7 +120,7 @@ class Training:
             raise EnvError(
                 f"{error.message} (after step {counters.env_steps:,})",
                 f"{error.hint + '; ' if error.hint else ''}the checkpoint of step"
-                f" {keeper.saved_step:,} is kept: a2c train --resume {self._run.path}",
+                f" {keeper.saved_step:,} is kept: {self._run.resume_command}",
             ) from error
         self.close()
         self._tell(logged=counters.last_line == counters.env_steps)
@@ -292,4 +292,5 @@ class Training:
             stopped=stopped,
             warnings=tuple(self._warnings),
             message=message,
+            resume_command=self._run.resume_command,
         )

@@ -285,7 +285,10 @@ def test_the_command_that_resumes_is_one_line_however_long_the_path(
     from a2c_cli.engine import TrainResult
 
     run = tmp_path / ("a" * 100) / ("b" * 100)
-    result = TrainResult(run, run / "last", None, 1, 1, 0, 0, None, 1.0, "interrupted")
+    command = f"a2c train --resume {run}"
+    result = TrainResult(
+        run, run / "last", None, 1, 1, 0, 0, None, 1.0, "interrupted", resume_command=command
+    )
     capture = cli("--version")
     assert capture.code == 0
     assert capture.stdout.startswith("a2c 0.")
@@ -294,7 +297,7 @@ def test_the_command_that_resumes_is_one_line_however_long_the_path(
 
     with contextlib.redirect_stderr(io.StringIO()) as talk:
         train_report.train_result(result, json=False, quiet=True)
-    assert f"resume with: a2c train --resume {run}\n" in talk.getvalue()
+    assert f"resume with: {command}\n" in talk.getvalue()
 
 
 def test_no_colours_or_progress_bars_where_there_is_no_terminal(

@@ -117,6 +117,13 @@ def test_balances_a_pole(tmp_path: Path) -> None:
     assert result.mean_return_100 > 150
 
 
+def test_a_longer_budget_is_in_the_settings_that_the_run_leaves(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(TrainConfig(env="CartPole-v1", total_steps=50), run_dir=run)
+    train(resume=run, changes={"total_steps": 60})
+    assert "total_steps = 60\n" in (run / "config.toml").read_text()
+
+
 def test_balances_a_pole_better_than_it_began(tmp_path: Path) -> None:
     run = tmp_path / "run"
     result = train(TrainConfig(env="CartPole-v1", total_steps=8000), run_dir=run)

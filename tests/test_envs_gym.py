@@ -228,6 +228,7 @@ def test_an_environment_that_cannot_render_says_so() -> None:
     ("fault", "message"),
     [
         ("raises in step", "raised in step: RuntimeError: arm fell off"),
+        ("exits in step", "raised in step: SystemExit: 0"),
         ("nan reward", "reward nan"),
         ("inf reward", "reward inf"),
         ("text reward", "raised in step: ValueError"),
@@ -315,6 +316,15 @@ def test_episodes_of_a_stream_differ_and_streams_of_one_seed_do_not() -> None:
         assert len(set(found)) == 5
         assert starts.setdefault(seed, found) == found
     assert starts[1] != starts[2]
+
+
+def test_an_environment_may_write_into_the_action_it_is_given() -> None:
+    env = stream("tiny/Noise-v0", actions="matrix", writes=True)
+    env.reset()
+    for _ in range(3):
+        obs = env.step(np.ones((2, 2), np.float32))[0]
+    again = stream("tiny/Noise-v0", actions="matrix", writes=True).set_state(env.get_state())
+    assert np.array_equal(again, obs)
 
 
 def test_an_environment_whose_seed_does_not_fix_it_is_found_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,17 @@ def test_one_run_at_a_time_holds_a_directory(tmp_path: Path) -> None:
         RunDir(tmp_path / "run")
     run.close()
     RunDir(tmp_path / "run").close()
+
+
+def test_the_command_that_resumes_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    path = tmp_path / "b'c d"
+    run = RunDir(path, "mine:Arm-v0")
+    words = ["a2c", "train", "--resume", str(path), "--env", "mine:Arm-v0"]
+    assert shlex.split(run.resume_command) == words
+    run.close()
+    run = RunDir(path, "CartPole-v1")
+    assert shlex.split(run.resume_command) == words[:4]
+    run.close()
 
 
 def test_leftovers_of_a_killed_save_are_swept_away(tmp_path: Path) -> None:

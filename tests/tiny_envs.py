@@ -76,11 +76,12 @@ class Noise(gymnasium.Env[Any, Any]):
     Args:
         actions: name of the action space.
         seeded: whether `reset(seed=...)` fixes the randomness.
+        writes: whether it writes into the actions that it is given.
     """
 
     observation_space = spaces.Box(-1.0, 1.0, (2,))
 
-    def __init__(self, actions: str = "discrete", seeded: bool = True) -> None:
+    def __init__(self, actions: str = "discrete", seeded: bool = True, writes: bool = False):
         self.action_space = {
             "discrete": spaces.Discrete(3, start=5),
             "multidiscrete": spaces.MultiDiscrete([2, 3], start=[0, 10]),
@@ -91,7 +92,7 @@ class Noise(gymnasium.Env[Any, Any]):
             ),
             "integers": spaces.Box(0, 5, (2,), np.int64),
         }[actions]
-        self.seeded = seeded
+        self.seeded, self.writes = seeded, writes
 
     def _draw(self) -> NDArray[np.float32]:
         source = self.np_random if self.seeded else np.random.default_rng()
@@ -105,7 +106,10 @@ class Noise(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> Any:
         self.age += 1
         assert self.action_space.contains(action), action
-        return self._draw(), float(np.sum(action)), self.age == 17, False, {}
+        reward = float(np.sum(action))
+        if self.writes:
+            action += 1000
+        return self._draw(), reward, self.age == 17, False, {}
 
 
 class Faulty(gymnasium.Env[Any, Any]):
@@ -130,6 +134,8 @@ class Faulty(gymnasium.Env[Any, Any]):
         if self.age == 3:
             if self.fault == "raises in step":
                 raise RuntimeError("arm fell off")
+            if self.fault == "exits in step":
+                raise SystemExit(0)
             reward = {"nan reward": np.nan, "inf reward": np.inf, "text reward": "a lot"}.get(
                 self.fault, 0.0
             )

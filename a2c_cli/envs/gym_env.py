@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -147,7 +148,7 @@ class GymStream:
         self._history = []
         try:
             obs, _ = self._env.reset(seed=seed)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvError(f"{self.spec.id} raised in reset: {_describe(error)}") from error
         if self._pixels:
             self._stack[...] = 0
@@ -165,11 +166,11 @@ class GymStream:
             EnvError: the environment raised, or gave a reward or observation that is not finite
                 or of the wrong shape.
         """
-        self._history.append(action)
+        self._history.append(copy.copy(action))  # the environment may write into what it is given
         try:
             obs, reward, terminated, truncated, _ = self._env.step(action)
             reward = float(reward)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvError(f"{self.spec.id} raised in step: {_describe(error)}") from error
         if not abs(reward) <= _LARGEST:
             raise EnvError(f"{self.spec.id} gave the reward {reward}", "rewards must be finite")

@@ -12,7 +12,7 @@ from a2c_cli.update import UpdateStats
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended; the keys of `a2c train --json`."""
+    """How a run ended; the keys of `a2c train --json`, but for the last two."""
 
     run_dir: Path
     last: Path

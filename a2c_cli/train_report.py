@@ -151,5 +151,5 @@ def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
         say(f"resume with: {result.resume_command}")
     if json:
         record = dataclasses.asdict(result)
-        record.pop("message")
+        del record["message"], record["resume_command"]
         print_json({k: str(v) if isinstance(v, Path) else v for k, v in record.items()})

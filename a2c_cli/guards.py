@@ -60,7 +60,8 @@ class Guards:
         warnings = self._fall(returns, best) | self._blindness(line)
         if not self._better(returns):
             warnings |= self._certainty(line, max_entropy)
-            if spent >= _FAIR_SHARE and len(returns) >= _MANY:
+            known = len(self.first_returns) == FIRST  # not in runs from before there were guards
+            if known and spent >= _FAIR_SHARE and len(returns) >= _MANY:
                 now, then = statistics.fmean(returns), statistics.fmean(self.first_returns)
                 warnings["random"] = (
                     f"after {spent:.0%} of the budget the mean return is {now:.4g}, no better than"

@@ -51,6 +51,10 @@ def test_too_few_episodes_tell_nothing() -> None:
     assert watch({}, POOR[:99], spent=0.9) == []
 
 
+def test_without_the_first_episodes_nothing_is_said_of_them() -> None:
+    assert Guards().look(FINE, POOR, None, 0.6, MOST) == []
+
+
 def test_value_error() -> None:
     (text,) = watch({"train/value_loss": 11.0}, POOR)
     assert "a loss of 11, usually 0.1" in text

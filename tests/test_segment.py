@@ -44,6 +44,7 @@ def test_holds_what_was_put_in(name: str) -> None:
     for action in segment.actions:
         np.testing.assert_array_equal(action, ACTIONS[name])
     assert segment.actions.dtype == (np.float32 if name == "continuous" else np.int64)
+    assert segment.actions.shape == (5, *np.shape(ACTIONS[name]))
 
 
 def test_copies_observations_so_that_a_stream_may_reuse_its_array() -> None:

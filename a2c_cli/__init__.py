@@ -9,23 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from a2c_cli.agent import Agent
-    from a2c_cli.config import TrainConfig
-    from a2c_cli.engine import TrainResult, train
+    from a2c_cli.config.settings import TrainConfig
     from a2c_cli.errors import A2CError
-    from a2c_cli.evaluation import evaluate
-    from a2c_cli.loading import load_agent
+    from a2c_cli.evaluation.evaluate import evaluate
+    from a2c_cli.policies.agent import Agent
+    from a2c_cli.runs.loading import load_agent
+    from a2c_cli.training.engine import TrainResult, train
 
 __all__ = ["A2CError", "Agent", "TrainConfig", "TrainResult", "evaluate", "load_agent", "train"]
 
 _HOMES = {
     "A2CError": "errors",
-    "Agent": "agent",
-    "TrainConfig": "config",
-    "TrainResult": "engine",
-    "evaluate": "evaluation",
-    "load_agent": "loading",
-    "train": "engine",
+    "Agent": "policies.agent",
+    "TrainConfig": "config.settings",
+    "TrainResult": "training.engine",
+    "evaluate": "evaluation.evaluate",
+    "load_agent": "runs.loading",
+    "train": "training.engine",
 }
 
 

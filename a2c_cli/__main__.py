@@ -1,12 +1,12 @@
 """The entry point: `a2c` and `python -m a2c_cli`. Signals are looked after before all imports."""
 
-from a2c_cli.signals import handled
+from a2c_cli.terminal.signals import handled
 
 
 def main() -> None:
     """Run the command line."""
     with handled():
-        from a2c_cli.app import main as run
+        from a2c_cli.commands.app import main as run
 
         run()
 

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 
-def safe_text(text: str) -> str:
-    """Text of a stranger's file without control characters, so that it cannot drive a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 class A2CError(Exception):
     """The work failed for a reason that the user can act on.
 

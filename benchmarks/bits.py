@@ -3,9 +3,9 @@
     python benchmarks/bits.py                         # prints a digest for each run
     python benchmarks/bits.py --against ../before     # and compares with another checkout's
 
-Two on CartPole, one on Pendulum, three on Atari, each stopped in the middle and resumed. Compared are
-the bytes of the weights and every line of metrics.jsonl but its times. To be run before and after
-anything that is meant to leave learning as it is. Some seconds a run, on one thread.
+Two on CartPole, one on Pendulum, three on Atari, each stopped in the middle and resumed. Compared
+are the bytes of the weights and every line of metrics.jsonl but its times. To be run before and
+after anything that is meant to leave learning as it is. Some seconds per run, on one thread.
 """
 
 from __future__ import annotations

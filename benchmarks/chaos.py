@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from a2c_cli.checkpoint import read_checkpoint
+from a2c_cli.runs.checkpoint import read_checkpoint
 
 STEPS = {"ALE/Breakout-v5": 20_000, "CartPole-v1": 60_000, "Pendulum-v1": 60_000}
 RESULTS = Path(__file__).parent / "results"

@@ -28,12 +28,12 @@ from speed import cpu_name, raw, versions
 from threadpoolctl import threadpool_limits
 
 from a2c_cli import TrainConfig
-from a2c_cli.defaults import resolve
-from a2c_cli.device import choose_precision
+from a2c_cli.algorithm.learner import Learner
+from a2c_cli.config.defaults import resolve
 from a2c_cli.envs.make import make_env, probe
 from a2c_cli.envs.spec import WRAPPERS
-from a2c_cli.learner import Learner
-from a2c_cli.rollout import Transition
+from a2c_cli.envs.stream import Transition
+from a2c_cli.training.machine import choose_precision
 
 RESULTS = Path(__file__).parent / "results" / "cost.json"
 STEPS = 3000

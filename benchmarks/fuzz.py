@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 
 from a2c_cli import A2CError, TrainConfig, train
-from a2c_cli.checkpoint import read_checkpoint
-from a2c_cli.inspection import inspect
-from a2c_cli.loading import agent_from
+from a2c_cli.runs.checkpoint import read_checkpoint
+from a2c_cli.runs.inspection import inspect
+from a2c_cli.runs.loading import agent_from
 
 RESULTS = Path(__file__).parent / "results"
 ENVS = ("CartPole-v1", "Pendulum-v1", "ALE/Breakout-v5")

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.scores import reference_scores
+from a2c_cli.evaluation.scores import reference_scores
 
 RESULTS = Path(__file__).parent / "results" / "learning"
 _POINTS = 50  # of a learning curve

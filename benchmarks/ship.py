@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from a2c_cli import checkpoint
-from a2c_cli.run import find_checkpoint, write_atomic
+from a2c_cli.runs import checkpoint
+from a2c_cli.runs.directory import find_checkpoint, write_atomic
 
 
 def main() -> None:

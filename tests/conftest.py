@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ import tiny_envs  # noqa: F401  (registers tiny/*)
 import torch
 from browser import chromium, open_page  # noqa: F401  (fixtures)
 from hypothesis import settings
+from process import Outcome
 
 from a2c_cli import TrainConfig, train
 
@@ -22,38 +20,13 @@ settings.register_profile("a2c", deadline=None, max_examples=50)
 settings.load_profile("a2c")
 torch.set_num_threads(1)
 
-TESTS = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one command left: exit code and its two streams."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-def run_python(*args: str, cwd: Path | None = None, timeout: float = 120) -> Outcome:
-    """A fresh Python process; the tiny environments can be imported in it."""
-    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, *args],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=timeout,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
-
 
 @pytest.fixture
 def cli(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Outcome]]:
     """`a2c ARGS` in this process, by the function that the console script calls."""
-    from a2c_cli.app import main
+    from a2c_cli.commands.app import main
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -1,1 +1,6 @@
-"""One thin module a command: parse, call the engine, report."""
+"""The commands: parse, call the engine, report.
+
+- app: the Typer app; the one map from errors to exit codes
+- options: each option spelled once
+- train, evaluate, record, inspect, plot, sweep: one file per command
+"""

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from a2c_cli.commands import options
-from a2c_cli.signals import raise_stopped
+from a2c_cli.terminal.signals import raise_stopped
 
 EXAMPLES = """
 Play whole games with a trained agent and report the raw scores.
@@ -40,10 +40,10 @@ def evaluate(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Find the checkpoint, play, report."""
-    from a2c_cli import report
-    from a2c_cli.evaluation import available_cores
-    from a2c_cli.evaluation import evaluate as play_and_sum_up
-    from a2c_cli.run import find_checkpoint
+    from a2c_cli.evaluation.evaluate import available_cores
+    from a2c_cli.evaluation.evaluate import evaluate as play_and_sum_up
+    from a2c_cli.runs.directory import find_checkpoint
+    from a2c_cli.terminal import results as report
 
     raise_stopped()
     path = find_checkpoint(checkpoint)

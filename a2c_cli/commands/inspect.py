@@ -49,9 +49,9 @@ def inspect(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Find the checkpoint, read it, report."""
-    from a2c_cli import report
-    from a2c_cli.inspection import inspect as look
-    from a2c_cli.run import find_checkpoint
+    from a2c_cli.runs.directory import find_checkpoint
+    from a2c_cli.runs.inspection import inspect as look
+    from a2c_cli.terminal import results as report
 
     path = find_checkpoint(checkpoint)
     report.say(f"inspecting {path}", quiet)

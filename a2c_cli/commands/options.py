@@ -9,9 +9,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from a2c_cli.config import KINDS, settings, value_type
-from a2c_cli.config_text import from_dict, from_toml, parse_scalar
-from a2c_cli.defaults import CONTINUOUS, DEFAULTS, PRESETS
+from a2c_cli.config.defaults import CONTINUOUS, DEFAULTS, PRESETS
+from a2c_cli.config.settings import KINDS, settings, value_type
+from a2c_cli.config.text import from_dict, from_toml, parse_scalar
 from a2c_cli.errors import ConfigError
 
 Checkpoint = Annotated[

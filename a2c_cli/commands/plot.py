@@ -54,17 +54,19 @@ def plot(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Check the request, read the runs, draw, report."""
-    from a2c_cli import report
-    from a2c_cli.comparison import compare
-    from a2c_cli.curves import find_runs, read_runs
-    from a2c_cli.run import write_output
+    from a2c_cli.plots.comparison import compare
+    from a2c_cli.runs.directory import write_output
+    from a2c_cli.runs.metrics import find_runs, read_runs
+    from a2c_cli.terminal import results as report
 
     suffix = "" if output is None else output.suffix.lower()
     if evaluation and suffix != PAGE:
         raise ConfigError("--evaluation is for an .html page", "add --output FILE.html")
     if output is not None:
         try:
-            from a2c_cli import exhibits, page, plots
+            from a2c_cli.plots import figures as plots
+            from a2c_cli.plots import page
+            from a2c_cli.plots import sections as exhibits
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "matplotlib":
                 raise

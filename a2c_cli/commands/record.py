@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from a2c_cli.commands import options
-from a2c_cli.signals import raise_stopped
+from a2c_cli.terminal.signals import raise_stopped
 
 EXAMPLES = """
 Film a trained agent: one video an episode, with what it thinks beside the game.
@@ -78,9 +78,9 @@ def record(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Find the checkpoint, play and film, report."""
-    from a2c_cli import report
-    from a2c_cli.recording import record as film
-    from a2c_cli.run import find_checkpoint
+    from a2c_cli.film.record import record as film
+    from a2c_cli.runs.directory import find_checkpoint
+    from a2c_cli.terminal import results as report
 
     raise_stopped()
     # Films need no window, and SDL would complain of a machine without a desktop as an "error".

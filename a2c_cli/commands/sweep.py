@@ -12,7 +12,7 @@ import typer
 
 from a2c_cli.commands import options
 from a2c_cli.errors import ConfigError
-from a2c_cli.signals import EXIT_CODES, ask_to_stop, raise_stopped
+from a2c_cli.terminal.signals import EXIT_CODES, ask_to_stop, raise_stopped
 
 EXAMPLES = """
 Train many agents: environments, settings and seeds, one stream each.
@@ -98,10 +98,10 @@ def sweep(
     """Plan, check, run, report."""
     if ray_address is not None and backend is not BackendName.ray:
         raise ConfigError("--ray-address needs --backend ray", "add it, or leave the address out")
-    from a2c_cli import report
-    from a2c_cli.evaluation import available_cores
+    from a2c_cli.evaluation.evaluate import available_cores
     from a2c_cli.sweep import cluster, local, plan, table
     from a2c_cli.sweep.drive import Backend, run_sweep
+    from a2c_cli.terminal import results as report
 
     raise_stopped()
     base = options.read_recipe(preset, config)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Optional
 import typer
 
 from a2c_cli.commands import options
-from a2c_cli.config import TrainConfig
-from a2c_cli.config_text import from_dict, to_toml
-from a2c_cli.defaults import resolve
+from a2c_cli.config.defaults import resolve
+from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.text import from_dict, to_toml
 from a2c_cli.errors import ConfigError
-from a2c_cli.signals import EXIT_CODES, ask_to_stop
+from a2c_cli.terminal.signals import EXIT_CODES, ask_to_stop
 
 EXAMPLES = """
 Train online A2C from one stream of experience.
@@ -86,8 +86,8 @@ def train(
         typer.echo(_resolved_toml(settings, changes), nl=False)
         return
 
-    from a2c_cli import train_report
-    from a2c_cli.engine import train as run_training
+    from a2c_cli.terminal import live as train_report
+    from a2c_cli.training.engine import train as run_training
 
     watcher = train_report.TrainReporter(quiet=quiet)
     with watcher:

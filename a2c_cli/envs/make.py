@@ -13,7 +13,7 @@ import ale_py
 import gymnasium
 
 from a2c_cli.envs.atari import AtariStream
-from a2c_cli.envs.gym_env import GymStream
+from a2c_cli.envs.gym import GymStream
 from a2c_cli.errors import EnvError, UnknownEnvError
 
 Stream = AtariStream | GymStream

@@ -1,1 +1,11 @@
-"""Networks from plain data: their layout, their torch module, their fast acting path."""
+"""Networks and the policies they give: acting, and what is differentiated.
+
+- layout:        a network as plain data
+- network:       the same as a torch module
+- distributions: categorical and Gaussian policies: sampling, log π, entropy, KL
+- acting, convolution: the same network in NumPy, one observation at a time
+- gradient:      the torso's gradient from the activations that acting remembers
+- trainable:     the door: one set of parameters to act with and to differentiate
+- normalizer:    running normalisation of vector observations
+- agent:         acts, never learns
+"""

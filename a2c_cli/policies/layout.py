@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from a2c_cli.config import TrainConfig
+from a2c_cli.config.settings import TrainConfig
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import ConfigError
-from a2c_cli.prediction import grid
+
+CELL = 4  # pixels a side, as many bytes as a word has
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ class Layout:
                 if layer == "predictor":  # nothing is predicted to act
                     count[layer] = 0
         return count
+
+
+def grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of cells that cover a picture."""
+    return -(-height // CELL), -(-width // CELL)
 
 
 def make_layout(config: TrainConfig, spec: EnvSpec) -> Layout:

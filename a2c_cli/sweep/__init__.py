@@ -1,1 +1,6 @@
-"""Many trials, each one single-stream run: planned, run here or on Ray, summed up."""
+"""Sweeps: many trials of train() over environments, settings and seeds.
+
+- plan:    which trials; trial: one of them; state: sweep.json
+- drive:   runs the trials; local, node, cluster: on processes or on Ray
+- summary, table: what came out
+"""

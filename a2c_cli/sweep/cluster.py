@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.errors import A2CError, ConfigError
-from a2c_cli.evaluation import available_cores
+from a2c_cli.evaluation.evaluate import available_cores
 from a2c_cli.sweep.drive import RETRIES
 from a2c_cli.sweep.node import Board, work
 from a2c_cli.sweep.plan import Trial

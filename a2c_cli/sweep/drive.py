@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from a2c_cli.run import RunDir
+from a2c_cli.runs.directory import RunDir
 from a2c_cli.sweep.plan import Request, Trial, default_path, describe, plan
 from a2c_cli.sweep.state import Died, Ended, Event, Revived, State, Told, look, save
 from a2c_cli.sweep.summary import sum_up

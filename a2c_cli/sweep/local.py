@@ -16,12 +16,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from a2c_cli.signals import ask_to_stop
 from a2c_cli.sweep.plan import Trial
 from a2c_cli.sweep.state import Died, Ended, Event, Told
+from a2c_cli.terminal.signals import ask_to_stop
 
 if TYPE_CHECKING:
-    from a2c_cli.engine import Progress
+    from a2c_cli.training.engine import Progress
 
 _GRACE = 30.0  # seconds in which a trial that was asked to stop should have saved
 _TELL_EVERY = 0.5  # seconds

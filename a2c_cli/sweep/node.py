@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.run import BEST, CONFIG, LAST, METRICS, write_atomic
+from a2c_cli.runs.directory import BEST, CONFIG, LAST, METRICS, write_atomic
 from a2c_cli.sweep.local import LocalBackend
 from a2c_cli.sweep.plan import Trial
 from a2c_cli.sweep.state import Died, Ended, Told

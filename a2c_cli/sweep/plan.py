@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.checks import Scalar
-from a2c_cli.config import TrainConfig
-from a2c_cli.config_text import from_dict, parse_scalar, to_dict
-from a2c_cli.defaults import resolve
+from a2c_cli.config.checks import Scalar
+from a2c_cli.config.defaults import resolve
+from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.text import from_dict, parse_scalar, to_dict
 from a2c_cli.envs.make import make_env, probe
 from a2c_cli.envs.spec import WRAPPERS, EnvSpec
 from a2c_cli.errors import ConfigError
+from a2c_cli.evaluation.scores import ATARI_5, ATARI_57
 from a2c_cli.policies.layout import make_layout
-from a2c_cli.run import CHECKPOINTS
-from a2c_cli.scores import ATARI_5, ATARI_57
+from a2c_cli.runs.directory import CHECKPOINTS
 
 ENV_SETS = {"atari-5": ATARI_5, "atari-57": ATARI_57}
 _MOST_TRIALS = 100_000

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from a2c_cli import checkpoint
 from a2c_cli.errors import CheckpointError, RunDirError
-from a2c_cli.run import LAST, RunDir
+from a2c_cli.runs import checkpoint
+from a2c_cli.runs.directory import LAST, RunDir
 from a2c_cli.sweep.plan import Trial
 
 SWEEP = "sweep.json"

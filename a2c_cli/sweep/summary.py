@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from a2c_cli.scores import reference_scores
-from a2c_cli.statistics import human_normalized, iqm, stratified_bootstrap_ci
+from a2c_cli.evaluation.scores import reference_scores
+from a2c_cli.evaluation.statistics import human_normalized, iqm, stratified_bootstrap_ci
 from a2c_cli.sweep.plan import setting_text
 from a2c_cli.sweep.state import State
 

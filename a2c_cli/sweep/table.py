@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from a2c_cli.errors import safe_text
-from a2c_cli.report import duration, say
 from a2c_cli.sweep.plan import Trial, setting_text
 from a2c_cli.sweep.state import State
+from a2c_cli.terminal.results import say
+from a2c_cli.text import duration, safe_text
 
 _LOG_SECONDS = 30.0
 _COLUMNS = {"done": 5, "steps/s": 7, "mean": 7, "left": 9}  # beside the trial; 60 in all

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from a2c_cli.config import TrainConfig
-from a2c_cli.engine import Progress, train
+from a2c_cli.config.settings import TrainConfig
 from a2c_cli.errors import A2CError, RunInUseError
-from a2c_cli.run import LAST
+from a2c_cli.runs.directory import LAST
+from a2c_cli.training.engine import Progress, train
 
 _PATIENCE = 60.0  # seconds
 

@@ -1,0 +1,173 @@
+"""RMSProp in both conventions and Adam, each in as few passes as torch allows.
+
+With what belongs to a step: which parameters have which size of it, the gradient's clipping, and
+an optimizer's state as plain arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from a2c_cli.config.settings import TrainConfig
+from a2c_cli.policies.network import ActorCritic
+
+_LATE = 2**23  # float32 still counts on from here, for another eight million steps
+
+
+class RMSpropTF(torch.optim.Optimizer):
+    """RMSProp with ε inside the root and an average that starts at 1 instead of 0.
+
+        v ← α v + (1 - α) g²,   θ ← θ - η g / √(v + ε)
+
+    The variant that A3C and OpenAI's baselines used; its first steps are small where gradients
+    are, torch's are of size η whatever the gradient.
+
+    Args:
+        params: parameters or groups.
+        lr: η.
+        alpha: α.
+        eps: ε.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 7e-4, alpha: float = 0.99, eps: float = 1e-5
+    ) -> None:
+        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of all parameters that have a gradient."""
+        loss = None if closure is None else closure()
+        for group in self.param_groups:
+            alpha, eps, lr = group["alpha"], group["eps"], group["lr"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["square_avg"] = torch.ones_like(parameter)
+                average: Tensor = state["square_avg"]
+                average.mul_(alpha).addcmul_(parameter.grad, parameter.grad, value=1.0 - alpha)
+                parameter.addcdiv_(parameter.grad, average.add(eps).sqrt_(), value=-lr)
+        return loss
+
+
+# What each keeps for every parameter, once it has stepped.
+SLOTS = {
+    "rmsprop": {"step", "exp_avg", "exp_avg_sq"},
+    "rmsprop_tf": {"square_avg"},
+    "adam": {"step", "exp_avg", "exp_avg_sq"},
+}
+
+
+def make_optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimizer of a resolved config over parameter groups that carry their own `lr`."""
+    eps, alpha = config.optimizer_eps, config.rmsprop_alpha
+    if config.optimizer == "rmsprop_tf":
+        return RMSpropTF(groups, alpha=alpha, eps=eps)
+    if config.optimizer == "rmsprop":
+        return _fused_rmsprop(groups, alpha, eps)
+    return torch.optim.Adam(
+        groups, betas=(config.adam_beta1, config.adam_beta2), eps=eps, fused=True
+    )
+
+
+def _fused_rmsprop(groups: list[dict[str, Any]], alpha: float, eps: float) -> torch.optim.Adam:
+    """torch.optim.RMSprop by torch's fused Adam: one pass over the parameters instead of six.
+
+    RMSProp is Adam with β₁ = 0, β₂ = α and no bias correction; and there is none when the count
+    of steps starts so high that 1 - α^step = 1.
+    """
+    optimizer = torch.optim.Adam(groups, betas=(0.0, alpha), eps=eps, fused=True)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.full((), float(_LATE), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+    return optimizer
+
+
+def parameter_groups(network: ActorCritic, config: TrainConfig) -> list[dict[str, Any]]:
+    """The parameters with their step sizes: of the torso, the actor and the critic."""
+    c, net = config, network
+    actor, critic = list(net.actor.parameters()), list(net.critic.parameters())
+    if hasattr(net, "log_std"):
+        actor.append(net.log_std)
+    torso = list(net.torso.parameters())
+    if net.critic_torso is not None:
+        actor, critic, torso = actor + torso, critic + list(net.critic_torso.parameters()), []
+    if net.layout.predictions:
+        torso += net.predictor.parameters()
+    groups: list[dict[str, Any]] = [
+        {"params": torso, "lr": c.learning_rate},
+        {"params": actor, "lr": c.actor_learning_rate},
+        {"params": critic, "lr": c.critic_learning_rate},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if len({group["lr"] for group in groups}) == 1:  # one step of the optimizer for all
+        return [{**groups[0], "params": [p for group in groups for p in group["params"]]}]
+    return groups
+
+
+@torch.no_grad()
+def clip_gradients(parameters: list[Tensor], bound: float) -> float:
+    """Shorten the gradient to a norm of at most `bound` (0: never); returns its norm before.
+
+    As torch's `clip_grad_norm_`, without its pass over a gradient that is short enough.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = float(torch.stack(torch._foreach_norm(gradients)).norm())
+    if bound and norm > bound:
+        torch._foreach_mul_(gradients, bound / (norm + 1e-6))
+    return norm
+
+
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, network: torch.nn.Module
+) -> dict[str, NDArray[Any]]:
+    """What an optimizer keeps, as plain arrays by checkpoint name."""
+    return {
+        f"optimizer.{name}.{key}": value.detach().cpu().numpy().copy()
+        for name, parameter in network.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer,
+    network: torch.nn.Module,
+    state: Mapping[str, NDArray[Any]],
+) -> None:
+    """Give an optimizer what `optimizer_state` returned.
+
+    Raises:
+        ValueError: the state is that of another network.
+    """
+    for name, parameter in network.named_parameters():
+        prefix = f"optimizer.{name}."
+        values = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        slots: dict[str, Tensor] = {}
+        for key, value in values.items():
+            shape = torch.Size(()) if key == "step" else parameter.shape
+            slots[key] = as_tensor(value, shape).to(parameter.device)
+        if slots:
+            optimizer.state[parameter] = slots
+
+
+def as_tensor(array: NDArray[Any], shape: torch.Size) -> Tensor:
+    """A copy of a float32 array of a checkpoint.
+
+    Raises:
+        ValueError: it has another shape or type.
+    """
+    if tuple(array.shape) != tuple(shape) or array.dtype != np.float32:
+        raise ValueError(f"a tensor has shape {array.shape}, expected {tuple(shape)}")
+    return torch.from_numpy(array.copy())

@@ -1,0 +1,62 @@
+"""Schedules of the learning rate and the coefficients of the loss: pure, plain floats."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from a2c_cli.config.settings import SHAPES
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A value that is held, then decays, over the share p ∈ [0, 1] of the budget that is spent.
+
+    With q = clip((p - hold) / (until - hold), 0, 1):
+
+    - constant:    v(p) = start
+    - linear:      v(p) = start + q · (end - start)
+    - exponential: v(p) = start · (end / start)^q          (start and end must be > 0)
+    - cosine:      v(p) = end + (start - end) · (1 + cos πq) / 2
+
+    q is clipped, so no budget overrun can push the value past `end` (a learning rate that goes
+    negative after its budget has ruined public runs).
+
+    Args:
+        start: value at p = 0.
+        end: value from p = until on; ignored by the constant shape.
+        shape: one of `SHAPES`.
+        hold: share of the budget, in [0, 1), during which the value stays at `start`.
+        until: share of the budget, in (hold, 1], at which it has reached `end`.
+
+    Raises:
+        ValueError: the shape is unknown, hold and until are not such shares, or an exponential
+            touches zero.
+    """
+
+    start: float
+    end: float
+    shape: str = "linear"
+    hold: float = 0.0
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ValueError(f"unknown schedule shape {self.shape!r}")
+        if not 0.0 <= self.hold < self.until <= 1.0:
+            raise ValueError(f"not 0 <= hold {self.hold} < until {self.until} <= 1")
+        if self.shape == "exponential" and not (self.start > 0.0 and self.end > 0.0):
+            raise ValueError("an exponential schedule needs start > 0 and end > 0")
+
+    def __call__(self, progress: float) -> float:
+        """The value when the share `progress` of the budget is spent."""
+        if self.shape == "constant":
+            return self.start
+        q = min(max((progress - self.hold) / (self.until - self.hold), 0.0), 1.0)
+        if q == 1.0:
+            return self.end
+        if self.shape == "linear":
+            return self.start + q * (self.end - self.start)
+        if self.shape == "exponential":
+            return self.start * math.exp(q * math.log(self.end / self.start))
+        return self.end + (self.start - self.end) * (1.0 + math.cos(math.pi * q)) / 2.0

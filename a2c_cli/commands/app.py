@@ -1,0 +1,105 @@
+"""The command line: builds the Typer app and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from a2c_cli.commands import evaluate, inspect, plot, record, sweep, train
+from a2c_cli.errors import A2CError
+from a2c_cli.terminal.signals import EXIT_CODES, Stopped, handled
+from a2c_cli.text import safe_text
+
+app = typer.Typer(
+    name="a2c",
+    help="Train an advantage actor-critic online from a single stream of experience, then"
+    " evaluate it, film it and look inside.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train, evaluate, record, inspect, plot, sweep):
+    command.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as package_version  # slow to import
+
+        typer.echo(f"a2c {package_version('a2c-cli')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: runs the app; every error ends in `error: ...`, `hint: ...` and a code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a poor terminal must not end a run
+    with handled():
+        code = _run()
+    sys.exit(code)
+
+
+def _run() -> int:
+    for arg in sys.argv[1:]:
+        if re.fullmatch(r"(--[a-z-]+=)?\s*", arg):  # an empty path would be the current directory
+            return _fail(f"an argument is empty: {arg!r}", f"see `{_help_command()}`", 2)
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except A2CError as error:
+        return _fail(error.message, error.hint or f"see `{_help_command()}`", error.exit_code)
+    except typer.TyperException as error:
+        return _fail(error.format_message(), f"see `{_help_command()}`", error.exit_code)
+    except Stopped as stopped:
+        return _fail(stopped.reason, "", EXIT_CODES[stopped.reason])
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail("interrupted", "", 130)
+    except BrokenPipeError:
+        # The reader went away (`a2c ... | head`); give the interpreter nothing to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _fail("there is not enough memory", "try a smaller network or --n-steps", 1)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{place}", "check the place and its limits", 1)
+    except Exception as error:
+        message = f"unexpected {type(error).__name__}: {error}"
+        return _fail(message, "this is a bug; A2C_DEBUG=1 shows where", 1)
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    if os.environ.get("A2C_DEBUG") == "1":
+        import traceback
+
+        trace = traceback.format_exc()
+        typer.echo("\n".join(safe_text(line) for line in trace.splitlines()), err=True)
+    if not message:  # `a2c` alone has printed the help
+        return code
+    # Messages may quote names from files: nothing in them may drive the terminal.
+    for label, text in (("error", message), ("hint", hint)):
+        if text:
+            typer.echo(f"{label}: {safe_text(' '.join(text.split()))}", err=True)
+    return code
+
+
+def _help_command() -> str:
+    known = {"train", "evaluate", "record", "inspect", "plot", "sweep"}
+    names = [arg for arg in sys.argv[1:] if arg in known][:1]
+    return " ".join(["a2c", *names, "--help"])

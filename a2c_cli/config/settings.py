@@ -1,0 +1,299 @@
+"""Every setting of a training run: its meaning, its range, its default by kind of environment.
+
+One flat frozen dataclass is the single source: the options of `a2c train`, the keys of
+`config.toml` and of a checkpoint's header are its field names, and `--help` prints its docs.
+A field left out is None until `resolve` gives it the default of the environment's kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from a2c_cli.config.checks import Scalar, check_stream, checked
+from a2c_cli.errors import ConfigError
+
+KINDS = ("atari", "image", "vector")
+TRACKERS = ("tensorboard", "wandb", "trackio")
+SHAPES = ("constant", "linear", "exponential", "cosine")  # of a schedule
+
+
+def setting(
+    doc: str,
+    group: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    choices: tuple[str, ...] = (),
+    kinds: tuple[str, ...] = KINDS,
+    open_low: bool = False,
+    on_resume: bool = False,
+) -> Any:
+    """A field of `TrainConfig` that is None until set: `resolve` fills in its kind's default.
+
+    Args:
+        doc: one line for --help and the README, with the unit.
+        group: the panel of --help it stands in.
+        low, high: inclusive range of a number; `open_low` excludes `low` itself.
+        choices: the strings allowed, if it is one (or, of type tuple, some) of a few.
+        kinds: the kinds of environment that can use it; for others, setting it is an error.
+        on_resume: whether `--resume` may change it (nothing that has been learned depends on it).
+    """
+    return field(
+        default=None,
+        metadata={
+            "doc": doc,
+            "group": group,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "kinds": kinds,
+            "open_low": open_low,
+            "on_resume": on_resume,
+        },
+    )
+
+
+PIXELS = ("atari", "image")
+ALGORITHM, OPTIMIZER, NETWORK = "Algorithm", "Optimizer", "Network"
+PREPROCESSING, KEEPING = "Preprocessing", "Keeping and watching"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The settings of one run. Units: steps are agent steps of the environment."""
+
+    env: str = ""
+    env_args: Mapping[str, Scalar] = field(default_factory=dict)
+    seed: int = 0
+    total_steps: int = setting(
+        "budget in agent steps; the schedules run over it", "Run", low=1, on_resume=True
+    )
+
+    # --- algorithm
+    n_steps: int = setting(
+        "steps T per segment; 1 = one-step TD, 0 = whole episodes (REINFORCE with a baseline)",
+        ALGORITHM,
+        low=0,
+        high=100_000,
+    )
+    segments_per_update: int = setting(
+        "segments gathered for one update", ALGORITHM, low=1, high=10_000
+    )
+    gamma: float = setting("discount factor γ", ALGORITHM, low=0.0, high=1.0)
+    gae_lambda: float = setting(
+        "λ of the returns; 1 = plain n-step returns", ALGORITHM, low=0.0, high=1.0
+    )
+    value_coef: float = setting("weight c of the value loss", ALGORITHM, low=0.0)
+    entropy_coef: float = setting("weight β of the entropy bonus", ALGORITHM, low=0.0)
+    entropy_coef_end: float = setting("β at the end of the budget", ALGORITHM, low=0.0)
+    entropy_schedule: str = setting("how β decays", ALGORITHM, choices=SHAPES)
+    entropy_hold: float = setting(
+        "share of the budget before β starts to decay", ALGORITHM, low=0.0, high=0.99
+    )
+    entropy_full_above: float = setting(
+        "β shrinks with the advantages' running root mean square below this", ALGORITHM, low=0.0
+    )
+    prediction_coef: float = setting(
+        "weight κ of predicting where the picture changes next, a second task for the torso;"
+        " 0 = none",
+        ALGORITHM,
+        low=0.0,
+        kinds=PIXELS,
+    )
+    prediction_share: float = setting(
+        "share of the budget over which κ falls to 0", ALGORITHM, low=0.0, high=1.0, open_low=True,
+        kinds=PIXELS,
+    )  # fmt: skip
+    loss_reduction: str = setting("over the steps of an update", ALGORITHM, choices=("mean", "sum"))
+    normalize_advantages: str = setting(
+        "divide advantages by their scale: in this update, or a running one",
+        ALGORITHM,
+        choices=("none", "update", "running"),
+    )
+    reward_transform: str = setting(
+        "what the learner sees of a reward: as it is, its sign, or divided by the running"
+        " scale of the discounted return",
+        ALGORITHM,
+        choices=("none", "sign", "scale"),
+    )
+
+    # --- optimizer
+    optimizer: str = setting(
+        "which; rmsprop_tf has ε inside the root and starts its average at 1",
+        OPTIMIZER,
+        choices=("rmsprop", "rmsprop_tf", "adam"),
+    )
+    learning_rate: float = setting("step size", OPTIMIZER, low=0.0, open_low=True)
+    actor_learning_rate: float = setting(
+        "step size of the actor's own layers; left out: --learning-rate", OPTIMIZER, low=0.0
+    )
+    critic_learning_rate: float = setting(
+        "step size of the critic's own layers; left out: --learning-rate", OPTIMIZER, low=0.0
+    )
+    learning_rate_end: float = setting(
+        "step size at the end of the budget, as a share of the first", OPTIMIZER, low=0.0, high=1.0
+    )
+    learning_rate_schedule: str = setting("how the step size decays", OPTIMIZER, choices=SHAPES)
+    optimizer_eps: float = setting("ε of the optimizer", OPTIMIZER, low=0.0, open_low=True)
+    rmsprop_alpha: float = setting("decay of RMSProp's average", OPTIMIZER, low=0.0, high=0.99999)
+    adam_beta1: float = setting("Adam's β₁", OPTIMIZER, low=0.0, high=0.9999)
+    adam_beta2: float = setting("Adam's β₂", OPTIMIZER, low=0.0, high=0.99999)
+    max_kl: float = setting(
+        "a step that moves the policy by more than this KL divergence (nats) is shortened;"
+        " 0 = never",
+        OPTIMIZER,
+        low=0.0,
+    )
+    max_grad_norm: float = setting(
+        "clip the gradient to this global norm; 0 = never", OPTIMIZER, low=0.0
+    )
+
+    # --- network
+    network: str = setting(
+        "torso: two or three convolutions, or fully connected",
+        NETWORK,
+        choices=("a3c", "compact", "nature", "notebook", "mlp"),
+    )
+    hidden_size: int = setting(
+        "units per hidden layer of an mlp", NETWORK, low=1, high=65_536, kinds=("vector", "image")
+    )
+    hidden_layers: int = setting(
+        "hidden layers of an mlp", NETWORK, low=1, high=64, kinds=("vector", "image")
+    )
+    activation: str = setting("between layers", NETWORK, choices=("relu", "tanh"))
+    init: str = setting(
+        "initial weights: orthogonal with a small actor head, or torch's own",
+        NETWORK,
+        choices=("orthogonal", "torch"),
+    )
+    log_std_init: float = setting(
+        "logarithm of a Gaussian policy's σ at the start; half the action range is 1",
+        NETWORK,
+        low=-10.0,
+        high=3.0,
+    )
+
+    # --- preprocessing
+    frame_skip: int = setting(
+        "emulator frames per agent step", PREPROCESSING, low=1, high=60, kinds=("atari",)
+    )
+    screen_size: int = setting(
+        "side of the square gray frame, pixels", PREPROCESSING, low=36, high=210, kinds=("atari",)
+    )
+    frame_stack: int = setting(
+        "frames in one observation", PREPROCESSING, low=1, high=16, kinds=PIXELS
+    )
+    noop_max: int = setting(
+        "up to so many no-op frames open a game", PREPROCESSING, low=0, high=200, kinds=("atari",)
+    )
+    life_loss: bool = setting(
+        "a lost life cuts the bootstrap in training (it never resets the game)",
+        PREPROCESSING,
+        kinds=("atari",),
+    )
+    normalize_obs: bool = setting(
+        "normalise observations by their running mean and variance",
+        PREPROCESSING,
+        kinds=("vector",),
+    )
+
+    # --- keeping and watching: nothing learned depends on these
+    device: str = setting(
+        "where the updates run; acting stays on the CPU", KEEPING, choices=("auto", "cpu", "cuda")
+    )
+    precision: str = setting(
+        "of the update's torso; auto = bfloat16 for pixels where the device has it",
+        KEEPING,
+        choices=("auto", "float32", "bfloat16"),
+    )
+    threads: int = setting("threads of an update", KEEPING, low=1, high=1024)
+    log_every: int = setting("steps between lines of metrics.jsonl", KEEPING, low=1)
+    save_every: float = setting(
+        "minutes between checkpoints; 0 = only at the end", KEEPING, low=0.0, on_resume=True
+    )
+    eval_every: int = setting(
+        "steps between evaluations during training; 0 = never", KEEPING, low=0
+    )
+    eval_episodes: int = setting("episodes of such an evaluation", KEEPING, low=1)
+    best_by: str = setting(
+        "what makes a checkpoint the best: the mean of the last 100 training episodes, or that of"
+        " an evaluation, confirmed by a second one on other seeds",
+        KEEPING,
+        choices=("training", "evaluation"),
+    )
+    video_every: int = setting(
+        "film every N-th training episode, from the first on; 0 = none",
+        KEEPING,
+        low=0,
+        on_resume=True,
+    )
+    tracker: tuple[str, ...] = setting(
+        "where the curves go besides metrics.jsonl (repeatable)",
+        KEEPING,
+        choices=(*TRACKERS, "none"),
+        on_resume=True,
+    )
+    histograms: bool = setting(
+        "weights and gradients at each line of metrics, for the trackers", KEEPING, on_resume=True
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env_args", dict(self.env_args))
+        validate(self)
+
+
+_FIELDS = {f.name: f for f in fields(TrainConfig)}
+
+
+def settings() -> dict[str, dataclasses.Field[Any]]:
+    """The fields that have a default by kind, by name, in the order of their declaration."""
+    return {name: f for name, f in _FIELDS.items() if f.metadata}
+
+
+def option(name: str) -> str:
+    """How a field is spelt on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def value_type(name: str) -> type:
+    """The type of a field's value once it is resolved: bool, int, float, str or tuple (of str)."""
+    declared = str(_FIELDS[name].type).split("[")[0]
+    return {"bool": bool, "int": int, "float": float, "str": str, "tuple": tuple}[declared]
+
+
+def validate(config: TrainConfig) -> None:
+    """Check every value that is set.
+
+    Raises:
+        ConfigError: a type, range, choice or combination is wrong; names the option.
+    """
+    check_stream(config.env, config.env_args, config.seed)
+    for name, f in settings().items():
+        value = getattr(config, name)
+        if value is not None:
+            given = checked(option(name), value, value_type(name), f.metadata)
+            object.__setattr__(config, name, given)
+    if config.entropy_schedule == "exponential" and 0.0 in (
+        config.entropy_coef,
+        config.entropy_coef_end,
+    ):
+        raise ConfigError(
+            "--entropy-schedule exponential cannot start or end at 0",
+            "give a small positive --entropy-coef-end",
+        )
+    if config.learning_rate_schedule == "exponential" and config.learning_rate_end == 0.0:
+        raise ConfigError(
+            "--learning-rate-schedule exponential cannot end at 0",
+            "give a small positive --learning-rate-end, or --learning-rate-schedule linear",
+        )
+    if config.best_by == "evaluation" and not config.eval_every:
+        raise ConfigError("--best-by evaluation needs evaluations", "add --eval-every 50000")
+    if config.histograms and not config.tracker:
+        raise ConfigError(
+            "--histograms needs a tracker to send them to",
+            "add --tracker tensorboard, or --no-histograms",
+        )

@@ -1,0 +1,96 @@
+"""Settings as text: TOML files, plain dictionaries, and `key=value` on the command line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from a2c_cli.config.checks import Scalar
+from a2c_cli.config.settings import TrainConfig
+from a2c_cli.errors import ConfigError
+
+_NAMES = [f.name for f in fields(TrainConfig)]
+_BARE_POINT = re.compile(r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?")  # .9, 1.
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Plain values that are set, in the order of declaration; the inverse of `from_dict`."""
+    plain: dict[type, Any] = {dict: dict, tuple: list}
+    return {
+        f.name: plain.get(type(value), lambda same: same)(value)
+        for f in fields(TrainConfig)
+        if (value := getattr(config, f.name)) is not None
+    }
+
+
+def from_dict(values: Mapping[str, Any], source: str = "the configuration") -> TrainConfig:
+    """A config from plain values.
+
+    Raises:
+        ConfigError: a key is unknown (the closest known one is suggested) or a value is wrong.
+    """
+    for key in values:
+        if key not in _NAMES:
+            close = difflib.get_close_matches(key, _NAMES, n=1)
+            raise ConfigError(
+                f"{source} has an unknown key {key!r}",
+                f"did you mean {close[0]!r}?" if close else "see `a2c train --show-config`",
+            )
+    if not isinstance(values.get("env_args", {}), Mapping):
+        raise ConfigError(f"{source}: env_args must be a table")
+    return TrainConfig(**values)
+
+
+def to_toml(config: TrainConfig) -> str:
+    """TOML that `from_toml` reads back to an equal config."""
+    values = to_dict(config)
+    env_args = values.pop("env_args")
+    lines = [f"{key} = {_toml_value(value)}" for key, value in values.items()]
+    if env_args:
+        lines += ["", "[env_args]"]
+        lines += [f"{_toml_scalar(k)} = {_toml_scalar(v)}" for k, v in env_args.items()]
+    return "\n".join(lines) + "\n"
+
+
+def from_toml(text: str, source: str) -> dict[str, Any]:
+    """The plain values of a TOML document; `from_dict` checks them.
+
+    Raises:
+        ConfigError: not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}") from None
+
+
+def parse_scalar(text: str) -> Scalar:
+    """A TOML scalar, or the text itself where it is none: never evaluated as code.
+
+    Numbers may be written as anywhere else: `.9` and `1.` too, which TOML does not allow.
+    """
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError, KeyError):
+        return float(text) if _BARE_POINT.fullmatch(text) else text
+    return value if isinstance(value, bool | int | float | str) else text
+
+
+def _toml_value(value: Scalar | list[str]) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_scalar, value))}]"
+    return _toml_scalar(value)
+
+
+def _toml_scalar(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        # JSON's escapes are TOML's too; only DEL must be escaped beyond them.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

@@ -1,0 +1,83 @@
+"""Text and bars on a picture, in units that grow with it: what the panels of a film are drawn with.
+
+Texts are set in the scalable font that Pillow brings along: no font file is looked for.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from a2c_cli.text import safe_text
+
+Colour = tuple[int, int, int]
+
+BACKGROUND: Colour = (15, 18, 24)
+BOX: Colour = (28, 33, 42)
+DIM: Colour = (140, 150, 165)
+BRIGHT: Colour = (236, 240, 245)
+_SMALLEST = 9  # pixels; smaller letters cannot be read
+
+
+@cache
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+class Canvas:
+    """Draws on a picture.
+
+    Args:
+        image: RGB; changed in place.
+        unit: pixels that one unit of a size has.
+    """
+
+    def __init__(self, image: Image.Image, unit: float) -> None:
+        self.image, self.unit = image, unit
+        self._draw = ImageDraw.Draw(image)
+
+    def px(self, units: float) -> int:
+        """Units in whole pixels."""
+        return round(units * self.unit)
+
+    def text(
+        self,
+        x: int,
+        y: int,
+        text: str,
+        size: float,
+        colour: Colour,
+        *,
+        right: bool = False,
+        room: int | None = None,
+    ) -> None:
+        """One line.
+
+        Args:
+            x, y: pixels; the line's upper left corner, or its upper right one if `right`.
+            text: shortened to fit.
+            size: of the letters, in units.
+            colour: of the letters.
+            right: whether the text ends at x.
+            room: pixels that there are for it; None for as many as it needs.
+        """
+        font = _font(max(_SMALLEST, self.px(size)))
+        text = safe_text(text[:100])  # measuring is slow; no panel has room for more
+        if room is not None and font.getlength(text) > room:
+            while text and font.getlength(text + "...") > room:
+                text = text[:-1]
+            text += "..."
+        self._draw.text((x, y), text, colour, font, "ra" if right else "la")
+
+    def box(self, left: int, top: int, right: int, bottom: int, colour: Colour) -> None:
+        """A filled rectangle; all four sides belong to it."""
+        self._draw.rectangle((left, top, right, bottom), colour)
+
+    def bar(self, left: int, right: int, y: int, height: int, share: float, colour: Colour) -> None:
+        """A box from left to right, filled up to a share of its length."""
+        self.box(left, y, right, y + height - 1, BOX)
+        length = round((right - left) * min(max(share, 0.0), 1.0))
+        if length:
+            self.box(left, y, left + length, y + height - 1, colour)

@@ -1,0 +1,183 @@
+"""One panel of a picture of learning curves: a quantity of all groups over agent steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from a2c_cli.plots.comparison import Curve, Group, Panel
+from a2c_cli.runs.metrics import EVALUATION, SERIES
+from a2c_cli.text import short_count
+
+RETURNS = "returns"  # the panel of episode returns, beside those of `SERIES`
+_SCHEDULES = ("train/learning_rate", "train/entropy_coef")
+_MOST_POINTS = 1500  # single games drawn of a group
+_STYLES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours: of text, of lesser text and axes, of the grid, behind it all, of each group."""
+
+    ink: str
+    muted: str
+    grid: str
+    paper: str
+    groups: tuple[str, ...]
+
+
+def draw_panel(axes: Axes, panel: Panel, name: str, theme: Theme, *, bottom: bool = True) -> None:
+    """Draw one quantity of all groups of an environment.
+
+    Args:
+        name: `RETURNS` or a key of `SERIES`.
+        bottom: whether nothing stands below it, so that it needs the steps' label.
+    """
+    _dress(axes, theme)
+    last = max(run.env_steps for group in panel.groups for run in group.runs)
+    axes.set_xlim(0, max(last, 1))
+    _count_on(axes.xaxis)
+    for group in panel.groups:
+        if name == RETURNS:
+            _draw_returns(axes, group, theme)
+        elif name in group.series:
+            # Equal schedules lie on each other: the upper one is thinner, so that both show.
+            below = len(panel.groups) - 1 - panel.groups.index(group) if name in _SCHEDULES else 0
+            _draw_curve(axes, group.series[name], group.number, theme, 1.8 + 1.2 * min(below, 3))
+    if name == RETURNS:
+        axes.set_ylabel("episode return")
+        _draw_reference(axes, panel, theme)
+        if panel.frame_skip is not None and panel.frame_skip != 1:
+            _add_frames(axes, panel.frame_skip, theme)
+    else:
+        _scale(axes, panel, name, theme)
+    if bottom:
+        same = panel.frame_skip == 1 and name == RETURNS
+        axes.set_xlabel("agent steps (= frames)" if same else "agent steps")
+
+
+def _add_frames(axes: Axes, frame_skip: float, theme: Theme) -> None:
+    """A second axis above: the emulator's frames."""
+
+    def frames(steps: Any) -> Any:
+        return steps * frame_skip
+
+    def agent_steps(frames: Any) -> Any:
+        return frames / frame_skip
+
+    above = axes.secondary_xaxis("top", functions=(frames, agent_steps))
+    _count_on(above.xaxis)
+    above.set_xlabel("frames", color=theme.muted)
+    above.tick_params(color=theme.grid, labelcolor=theme.muted)
+    above.spines["top"].set_visible(False)
+
+
+def _count_on(axis: Axis) -> None:
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: short_count(x)))
+
+
+def _scale(axes: Axes, panel: Panel, name: str, theme: Theme) -> None:
+    """The y axis of a metric: from 0, or logarithmic for losses that fall by orders."""
+    axes.set_ylabel(SERIES[name])
+    values = np.concatenate([g.series[name].center for g in panel.groups if name in g.series])
+    if name == "train/value_loss" and 0 < 30 * float(np.median(values)) < values.max():
+        axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        return
+    if name == "train/entropy" and panel.max_entropy is not None:
+        _level(axes, panel.max_entropy, f"maximum {panel.max_entropy:.2f}", theme)
+    low, high = axes.get_ylim()
+    if values.min() >= 0:
+        low, high = 0.0, high if values.max() > 0 else 1.0
+    axes.set_ylim(low - 0.03 * (high - low), high + 0.08 * (high - low))
+
+
+def _dress(axes: Axes, theme: Theme) -> None:
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.muted)
+    axes.tick_params(color=theme.muted, labelcolor=theme.ink)
+    axes.grid(True, color=theme.grid, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.xaxis.label.set_color(theme.ink)
+    axes.yaxis.label.set_color(theme.ink)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _signed(f"{y:,.6g}")))
+
+
+def line_style(i: int, theme: Theme) -> dict[str, Any]:
+    """Colour and dashes of a group, as keyword arguments of matplotlib."""
+    n = len(theme.groups)
+    return {"color": theme.groups[i % n], "linestyle": _STYLES[i // n % len(_STYLES)]}
+
+
+def _draw_curve(axes: Axes, curve: Curve, i: int, theme: Theme, width: float = 1.8) -> None:
+    line = line_style(i, theme)
+    marker = "o" if len(curve.steps) == 1 else None
+    axes.plot(curve.steps, curve.center, linewidth=width, marker=marker, zorder=4, **line)
+    if curve.low is not None and curve.high is not None:
+        axes.fill_between(
+            curve.steps, curve.low, curve.high, color=line["color"], alpha=0.2, lw=0, zorder=2
+        )
+
+
+def _draw_returns(axes: Axes, group: Group, theme: Theme) -> None:
+    colour = line_style(group.number, theme)["color"]
+    stride = point_stride(group)
+    size = 3.0 if sum(len(run.episode_steps) for run in group.runs) > 300 else 5.0
+    for run in group.runs:
+        steps, returns = run.episode_steps[::stride], run.episode_returns[::stride]
+        axes.plot(steps, returns, ".", color=colour, alpha=0.35, ms=size, mew=0, zorder=1)
+        if len(group.runs) > 1:
+            chosen = np.unique(np.linspace(0, len(run.episode_steps) - 1, 300).astype(int))
+            own = run.mean_returns()[chosen]
+            axes.plot(run.episode_steps[chosen], own, color=colour, alpha=0.45, lw=0.6, zorder=3)
+    _draw_curve(axes, group.returns, group.number, theme)
+    if EVALUATION in group.series:
+        curve = group.series[EVALUATION]
+        axes.plot(
+            curve.steps, curve.center, "D", color=colour, ms=4, mew=0, zorder=5, clip_on=False
+        )
+
+
+def point_stride(group: Group) -> int:
+    """Every how many games of a group one is drawn as a point."""
+    return -(-sum(len(run.episode_steps) for run in group.runs) // _MOST_POINTS)
+
+
+def _draw_reference(axes: Axes, panel: Panel, theme: Theme) -> None:
+    if panel.reference is None:
+        return
+    low, high = axes.get_ylim()
+    far = []
+    for name, score in zip(("random", "human"), panel.reference, strict=True):
+        if low - 0.5 * (high - low) <= score <= high + 0.5 * (high - low):
+            _level(axes, score, f"{name} {_signed(f'{score:,g}')}", theme)
+        else:  # a line so far away would press the curve flat
+            side = "above" if score > high else "below"
+            far.append(f"{name} {_signed(f'{score:,g}')}, {side} this range")
+    if far:
+        axes.annotate(
+            "\n".join(far), (0, 1), (6, -4), xycoords="axes fraction", va="top", fontsize=7.5,
+            textcoords="offset points", color=theme.muted,
+        )  # fmt: skip
+
+
+def _level(axes: Axes, value: float, text: str, theme: Theme) -> None:
+    axes.axhline(value, color=theme.muted, linewidth=1.0, linestyle=(0, (4, 3)), zorder=3)
+    axes.annotate(
+        text, (0, value), (4, 3), xycoords=("axes fraction", "data"), va="bottom", fontsize=7.5,
+        textcoords="offset points", color=theme.muted, zorder=2.5,
+        bbox={"facecolor": theme.paper, "alpha": 0.75, "linewidth": 0, "pad": 0.8},
+    )  # fmt: skip
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")

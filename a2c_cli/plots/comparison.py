@@ -1,0 +1,238 @@
+"""Which runs belong together, what sets the others apart, and their curves over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from a2c_cli.config.settings import KEEPING, settings
+from a2c_cli.evaluation.scores import reference_scores
+from a2c_cli.evaluation.statistics import bootstrap_ci, iqm
+from a2c_cli.runs.metrics import EVALUATION, SERIES, FloatArray, Run
+
+_POINTS = 250  # of the step grid
+# Settings that nothing learned depends on, and the seed, do not set runs apart.
+_ALIKE = {"env", "seed"} | {n for n, f in settings().items() if f.metadata["group"] == KEEPING}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A value over agent steps: the interquartile mean of several runs, or one run's own.
+
+    Args:
+        steps, center: (G,).
+        low, high: (G,), a pointwise 95 % bootstrap interval; None for a single run.
+    """
+
+    steps: FloatArray
+    center: FloatArray
+    low: FloatArray | None = None
+    high: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone.
+
+    Args:
+        label: what sets it apart from other groups; "" if nothing does.
+        number: of its label among those of all panels, from 0: the same label, the same colour.
+        runs: at least one, ordered by seed.
+        returns: the mean return of the last 100 episodes.
+        series: the metrics that its runs have logged.
+    """
+
+    label: str
+    number: int
+    runs: tuple[Run, ...]
+    returns: Curve
+    series: Mapping[str, Curve]
+
+    @property
+    def seeds(self) -> str:
+        """`1 seed`, `5 seeds`."""
+        return f"{len(self.runs)} seed{'s' if len(self.runs) > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All groups of one environment.
+
+    Args:
+        env_id: its Gymnasium id.
+        groups: ordered by the settings that set them apart.
+        frame_skip: frames an agent step; None if the runs do not agree.
+        reference: return of (random play, a human tester), where known.
+        max_entropy: of the policy, nats, where known.
+    """
+
+    env_id: str
+    groups: tuple[Group, ...]
+    frame_skip: float | None
+    reference: tuple[float, float] | None
+    max_entropy: float | None
+
+    @property
+    def series(self) -> list[str]:
+        """The metrics of any of its groups that have a panel of their own."""
+        return [name for name in SERIES if any(name in group.series for group in self.groups)]
+
+
+@dataclass
+class _Gathered:
+    settings: Mapping[str, Any]
+    runs: list[Run] = field(default_factory=list)
+
+
+def compare(runs: Sequence[Run]) -> tuple[list[Panel], list[str]]:
+    """Sort runs into environments and groups, and sum each group up.
+
+    A group is of runs whose settings agree except for the seed and for those that nothing
+    learned depends on. Of two runs with the same seed the longer one counts: the other is no
+    independent sample.
+
+    Returns:
+        The panels in the order of their first runs, and a sentence for every run not used.
+    """
+    environments: dict[str, dict[str, _Gathered]] = {}
+    for run in runs:
+        values = _flat(run.config)
+        gathered = environments.setdefault(run.env_id, {})
+        gathered.setdefault(repr(sorted(values.items())), _Gathered(values)).runs.append(run)
+    # One set of names for all environments: the same label has the same meaning in each.
+    telling = dict.fromkeys(
+        name
+        for by_settings in environments.values()
+        for name in tell_apart([part.settings for part in by_settings.values()])
+    )
+    numbers: dict[str, int] = {}
+    panels, notes = [], []
+    for env_id, by_settings in environments.items():
+        groups = []
+        for part in sorted(by_settings.values(), key=lambda part: _order(part.settings, telling)):
+            chosen, left_out = _one_a_seed(part.runs)
+            notes += left_out
+            label = ", ".join(f"{n}={_show(part.settings.get(n, 'unset'))}" for n in telling)
+            groups.append(_sum_up(label, numbers.setdefault(label, len(numbers)), chosen))
+            shortest, longest = (f(run.env_steps for run in chosen) for f in (min, max))
+            if shortest < 0.9 * longest:
+                notes.append(
+                    f"{env_id} {label}: the curve ends at step {shortest:,}, where the shortest"
+                    f" of {len(chosen)} runs does; the longest has {longest:,}"
+                )
+        panels.append(_panel(env_id, groups))
+    return panels, notes
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: value for name, value in config.items() if name not in _ALIKE}
+    nested = values.pop("env_args", {})
+    return values | (nested if isinstance(nested, dict) else {"env_args": nested})
+
+
+def tell_apart(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the settings in which groups differ.
+
+    A setting that merely follows another one (with equal values in every group, as
+    actor_learning_rate follows learning_rate) is not among them.
+    """
+    names = dict.fromkeys(name for values in groups for name in values)
+    telling: dict[tuple[str, ...], str] = {}
+    for name in names:
+        column = tuple(_show(values.get(name, "unset")) for values in groups)
+        if len(set(column)) > 1:
+            telling.setdefault(column, name)
+    return list(telling.values())
+
+
+def _order(settings: Mapping[str, Any], names: Iterable[str]) -> list[tuple[bool, float, str]]:
+    """By the values of the settings named: numbers first, by size."""
+    values = [settings.get(name) for name in names]
+    return [
+        (False, float(v), "") if isinstance(v, int | float) else (True, 0.0, str(v)) for v in values
+    ]
+
+
+def _show(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _one_a_seed(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+    best: dict[int, Run] = {}
+    notes = []
+    for run in runs:
+        other = best.get(run.seed)
+        if other is None:
+            best[run.seed] = run
+            continue
+        short, best[run.seed] = sorted((other, run), key=lambda r: r.env_steps)
+        notes.append(f"{short.path} left out: {best[run.seed].path} has the same settings and seed")
+    return [best[seed] for seed in sorted(best)], notes
+
+
+def _sum_up(label: str, number: int, runs: Sequence[Run]) -> Group:
+    series = {}
+    for name in (*SERIES, EVALUATION):
+        curves = [run.series[name] for run in runs if name in run.series]
+        if curves:
+            series[name] = aggregate(curves)
+    returns = aggregate([(run.episode_steps, run.mean_returns()) for run in runs])
+    return Group(label, number, tuple(runs), returns, series)
+
+
+def aggregate(curves: Sequence[tuple[FloatArray, FloatArray]]) -> Curve:
+    """Interquartile mean and pointwise 95 % bootstrap interval over runs, on one grid of steps.
+
+        center(s) = IQM { vᵣ(s) : r = 1 … R },  low, high as `statistics.bootstrap_ci`
+
+    The grid spans the steps that all runs have, so that no point mixes fewer runs than another.
+    Between two points of a run its value is interpolated. Equal draws at every step resample
+    whole runs, as `bootstrap_ci` is seeded.
+
+    Args:
+        curves: R pairs (steps, values); steps do not fall.
+    """
+    starts, ends = [s[0] for s, _ in curves], [s[-1] for s, _ in curves]
+    first, last = min(max(starts), min(ends)), min(ends)
+    points = max(len(steps) for steps, _ in curves)
+    if len(curves) == 1 and points <= _POINTS:
+        return Curve(*curves[0])
+    grid = np.unique(np.linspace(first, last, _POINTS))
+    values = np.stack([np.interp(grid, steps, v) for steps, v in curves])
+    if len(curves) == 1:
+        return Curve(grid, values[0])
+    bounds = np.array([bootstrap_ci(column, iqm) for column in values.T])
+    return Curve(grid, iqm(values, axis=0), bounds[:, 0], bounds[:, 1])
+
+
+def _panel(env_id: str, groups: Sequence[Group]) -> Panel:
+    runs = [run for group in groups for run in group.runs]
+    skips = {round(run.frame_skip, 6) for run in runs}
+    maxima = {run.max_entropy for run in runs} - {None}
+    return Panel(
+        env_id=env_id,
+        groups=tuple(groups),
+        frame_skip=skips.pop() if len(skips) == 1 else None,
+        reference=reference_scores(env_id),
+        max_entropy=maxima.pop() if len(maxima) == 1 else None,
+    )
+
+
+def summarize_group(group: Group) -> dict[str, Any]:
+    """A group's last point, as plain values ready for JSON."""
+    curve = group.returns
+    return {
+        "env_id": group.runs[0].env_id,
+        "label": group.label,
+        "seeds": [run.seed for run in group.runs],
+        "env_steps": int(curve.steps[-1]),
+        "frames": round(curve.steps[-1] * group.runs[0].frame_skip),
+        "mean_return_100": float(curve.center[-1]),
+        "ci95": None
+        if curve.low is None or curve.high is None
+        else [float(curve.low[-1]), float(curve.high[-1])],
+        "runs": [str(run.path) for run in group.runs],
+    }

@@ -1,0 +1,91 @@
+"""An agent that acts: a network, the environment it was made for, and nothing that learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2c_cli.envs.spec import EnvSpec, Obs
+from a2c_cli.policies.acting import ActingNetwork, choose
+from a2c_cli.policies.layout import Layout
+from a2c_cli.policies.normalizer import ObsNormalizer
+from a2c_cli.rng import make_generator
+
+
+class Decision(NamedTuple):
+    """What an agent made of one observation.
+
+    Args:
+        action: in the policy's own form: int, (choices,) or (numbers,).
+        outputs: (outputs,) logits or means; the array is reused by the next decision.
+        value: V(s), in units of the rewards that the learner saw.
+    """
+
+    action: Any
+    outputs: NDArray[np.float32]
+    value: float
+
+
+class Agent:
+    """Acts on one observation at a time.
+
+    Args:
+        spec: the environment.
+        layout: the network's shape.
+        weights: its parameters by their torch names, float32; shared, not copied.
+        normalizer: of vector observations, or None.
+        rng: decides sampled actions.
+        rows: observations whose activations the network remembers; 1 unless it learns.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        layout: Layout,
+        weights: Mapping[str, NDArray[np.float32]],
+        normalizer: ObsNormalizer | None = None,
+        rng: np.random.Generator | None = None,
+        rows: int = 1,
+    ) -> None:
+        self.spec, self.layout, self.weights = spec, layout, weights
+        self.normalizer = normalizer
+        self.network = ActingNetwork(layout, weights, rows)
+        self.rng = rng if rng is not None else make_generator(0)
+
+    def act(self, obs: Obs, greedy: bool = False) -> Any:
+        """An action as the environment takes it: sampled, or the most probable one.
+
+        Args:
+            obs: one observation as the environment's stream gives it: `spec.obs_shape`, uint8
+                pixels or float32 features (not normalised).
+            greedy: take the most probable action (the mean of a Gaussian).
+
+        Raises:
+            ValueError: the observation has another shape.
+        """
+        return self.spec.action.to_env(self.decide(obs, greedy).action)
+
+    def decide(self, obs: Obs, greedy: bool = False) -> Decision:
+        """As `act`, with what the decision was made from."""
+        outputs, value = self.network.forward(self.prepare(obs))
+        action = choose(self.spec.action, outputs, self.network.log_std, self.rng, greedy)
+        return Decision(action, outputs, value)
+
+    def value(self, obs: Obs) -> float:
+        """V(s) of one observation, in units of the rewards that the learner saw."""
+        return self.network.forward(self.prepare(obs))[1]
+
+    def prepare(self, obs: Obs) -> Obs:
+        """An observation as the network takes it."""
+        if obs.shape != self.spec.obs_shape:
+            raise ValueError(f"expected an observation of {self.spec.obs_shape}, got {obs.shape}")
+        if self.normalizer is None:
+            return obs
+        return self.normalizer.apply(obs)
+
+    def reseed(self, *entropy: int) -> None:
+        """Restart the stream of sampled actions from these integers."""
+        self.rng = make_generator(*entropy)

@@ -1,0 +1,177 @@
+"""What a checkpoint tells, as one plain record: from its header alone unless more is asked for."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from a2c_cli.config.text import to_dict
+from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
+from a2c_cli.policies.layout import Layout
+from a2c_cli.runs.checkpoint import (
+    FORMAT_VERSION,
+    TensorInfo,
+    read_checkpoint,
+    read_verified_header,
+)
+from a2c_cli.runs.directory import write_atomic
+from a2c_cli.runs.header import Header
+
+
+def inspect(
+    path: Path,
+    *,
+    weights: bool = False,
+    filters: Path | None = None,
+    play: int = 0,
+    env_id: str | None = None,
+) -> dict[str, Any]:
+    """The keys of `a2c inspect --json`.
+
+    Neither torch nor NumPy is needed unless weights or filters are asked for.
+
+    Args:
+        path: the checkpoint file.
+        weights: also tell what the weights say, see `weights.describe_weights`.
+        filters: a .png file to draw the first layer in.
+        play: also count, as `silent`, the units that stay at 0 for so many steps of the
+            environment, sampled policy and seed 0; 0 for no game.
+        env_id: of that environment, as in `loading.make_agent_env`.
+
+    Raises:
+        CheckpointError: missing, damaged or foreign.
+        ConfigError: the filters cannot be drawn, or there are no ReLU convolutions to watch.
+        EnvError: the environment cannot be made or breaks.
+    """
+    if filters is not None and filters.suffix.lower() != ".png":
+        raise ConfigError(f"--filters {filters} must end in .png")
+    header, infos, digest = read_verified_header(path)
+    own = [info for info in infos if info.name.startswith("network.")]
+    layout = header.layout()
+    layers = [
+        {
+            "name": info.name.removeprefix("network."),
+            "shape": list(info.shape),
+            "dtype": info.dtype,
+            "parameters": info.size,
+        }
+        for info in own
+    ]
+    network = _network(layout, own)
+    if weights or filters is not None:
+        _look_at_weights(path, layout, network if weights else [], filters)
+    if play:
+        silent = _silent_units(path, play, env_id)
+        for layer in network:
+            layer["silent"] = silent.get(layer["name"])
+    return {
+        "checkpoint": str(path),
+        "format_version": FORMAT_VERSION,
+        "env_id": header.spec.id,
+        "observation": {"shape": list(header.spec.obs_shape), "dtype": header.spec.obs_dtype},
+        "actions": {
+            "kind": header.spec.action.kind,
+            "sizes": list(header.spec.action.sizes),
+            "meanings": list(header.spec.action.meanings),
+        },
+        "config": to_dict(header.config),
+        "parameters": sum(info.size for info in own),
+        "flops": sum(layer["flops"] for layer in network),
+        "network": network,
+        "layers": layers,
+        **_training(header),
+        "resumable": any(info.name.startswith("rng.") for info in infos),
+        "filters": None if filters is None else str(filters),
+        "versions": dict(header.versions),
+        "sha256": digest,
+    }
+
+
+def _training(header: Header) -> dict[str, Any]:
+    return {
+        "env_steps": header.env_steps,
+        "frames": header.frames,
+        "updates": header.updates,
+        "episodes": header.episodes,
+        "mean_return_100": header.mean_return_100,
+        "best_mean_return": header.best_mean_return,
+        "recent_returns": list(header.recent_returns),
+    }
+
+
+def _network(layout: Layout, infos: list[TensorInfo]) -> list[dict[str, Any]]:
+    """One record a layer: its weight and bias together, in the order of the computation.
+
+    Raises:
+        CheckpointError: the tensors are not those of the network.
+    """
+    sizes = {info.name.removeprefix("network."): info.shape for info in infos}
+    shapes = layout.parameter_shapes()
+    if not shapes.items() <= sizes.items():
+        raise CheckpointError(
+            "the checkpoint's weights do not fit its network", "it may be damaged"
+        )
+    operations = layout.operations()
+    parameters: dict[str, int] = {}
+    for info in infos:
+        layer = info.name.removeprefix("network.").removesuffix(".weight").removesuffix(".bias")
+        parameters[layer] = parameters.get(layer, 0) + info.size
+    total = max(sum(parameters.values()), 1)
+    return [
+        {
+            "name": name,
+            "shape": list(sizes.get(f"{name}.weight", sizes.get(name, ()))),
+            "parameters": parameters[name],
+            "share": parameters[name] / total,
+            "flops": operations.get(name, 0),
+        }
+        for name in dict.fromkeys([*operations, *parameters])
+    ]
+
+
+def _look_at_weights(
+    path: Path, layout: Layout, network: list[dict[str, Any]], filters: Path | None
+) -> None:
+    """Add to the layers what their weights tell; draw the first."""
+    from a2c_cli.runs.weights import describe_weights, draw_first_layer
+
+    _, tensors = read_checkpoint(path, only_finite=False)
+    arrays = {n.removeprefix("network."): a for n, a in tensors.items() if n.startswith("network.")}
+    if network:
+        described = describe_weights(layout, arrays)
+        for layer in network:
+            layer.update(described.get(layer["name"], {}))
+    if filters is not None:
+        picture = draw_first_layer(layout, arrays)
+        try:
+            write_atomic(filters, picture)
+        except OSError as error:
+            raise RunDirError(
+                f"cannot write {filters}: {error.strerror}", "choose another --filters"
+            ) from None
+
+
+def _silent_units(path: Path, steps: int, env_id: str | None) -> dict[str, int]:
+    """How many units of each layer gave 0 on every observation of so many steps."""
+    import numpy as np
+
+    from a2c_cli.envs.stream import play
+    from a2c_cli.runs.loading import load_agent, make_agent_env
+
+    agent = load_agent(path)
+    if agent.layout.activation != "relu" or not agent.layout.convs:
+        raise ConfigError(
+            "--play watches networks with convolutions and ReLU units", "leave --play out"
+        )
+    memories = agent.network.memories  # of the last observation; rewritten by each act()
+    woken = [np.zeros(memory.shape[-1], bool) for memory in memories]
+    env = make_agent_env(agent, 0, env_id)
+    try:
+        for _ in islice(play(env, agent.act), steps):
+            for awake, memory in zip(woken, memories, strict=True):
+                awake |= (memory > 0.0).reshape(-1, len(awake)).any(axis=0)
+    finally:
+        env.close()
+    names = list(agent.layout.operations())
+    return {name: int((~awake).sum()) for name, awake in zip(names, woken, strict=False)}

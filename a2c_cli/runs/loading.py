@@ -1,0 +1,127 @@
+"""From a checkpoint back to an agent that acts, and to the environment it was made for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from a2c_cli.envs.make import Stream, make_env
+from a2c_cli.envs.spec import EnvSpec
+from a2c_cli.errors import CheckpointError, ConfigError, EnvError, UnknownEnvError
+from a2c_cli.policies.agent import Agent
+from a2c_cli.policies.normalizer import ObsNormalizer
+from a2c_cli.runs import checkpoint
+from a2c_cli.runs.checkpoint import Tensors
+from a2c_cli.runs.header import Header
+
+
+def agent_from(header: Header, tensors: Tensors) -> Agent:
+    """The agent of a checkpoint that has been read.
+
+    Raises:
+        CheckpointError: the weights do not fit the network that the header describes.
+    """
+    layout = header.layout()
+    weights = {}
+    for name, shape in layout.parameter_shapes().items():
+        array = tensors.get(f"network.{name}")
+        if array is None or array.shape != shape or array.dtype != np.float32:
+            raise CheckpointError(
+                f"the checkpoint's weights do not fit its network ({name})", "it may be damaged"
+            )
+        weights[name] = array
+    normalizer = None
+    if header.config.normalize_obs:
+        normalizer = ObsNormalizer(header.spec.obs_shape[0])
+        part = {k.removeprefix("normalizer."): v for k, v in tensors.items() if "normalizer." in k}
+        try:
+            normalizer.set_state(part)
+            if normalizer.count < 0 or (normalizer.squares < 0.0).any():
+                raise ValueError("a count or a variance is negative")
+        except (KeyError, ValueError, IndexError, TypeError, OverflowError) as error:
+            raise CheckpointError(f"the checkpoint's normaliser is damaged: {error}") from None
+    agent = Agent(header.spec, layout, weights, normalizer)
+    if not acts_finitely(agent):
+        raise CheckpointError(
+            "the checkpoint's network gives numbers that are not finite", "use an earlier one"
+        )
+    return agent
+
+
+def acts_finitely(agent: Agent) -> bool:
+    """Whether policy and value are finite on one observation: large weights may overflow.
+
+    The agent's own network is not touched: training remembers what it computed last.
+    """
+    agent = Agent(agent.spec, agent.layout, agent.weights, agent.normalizer)
+    with np.errstate(all="ignore"):
+        outputs, value = agent.network.forward(
+            agent.prepare(np.ones(agent.spec.obs_shape, agent.spec.obs_dtype))
+        )
+        deviation = 0.0 if agent.network.log_std is None else np.exp(agent.network.log_std)
+        return all(bool(np.isfinite(x).all()) for x in (outputs, value, deviation))
+
+
+def load_agent(path: Path | str) -> Agent:
+    """The agent of a checkpoint file.
+
+    Raises:
+        CheckpointError: missing, damaged or foreign.
+    """
+    return agent_from(*checkpoint.read_checkpoint(Path(path)))
+
+
+def check_env_id(found: str, named: str | None) -> None:
+    """Whether a checkpoint's environment may be built.
+
+    Args:
+        found: the id in the checkpoint, which may come from a stranger.
+        named: the id as the user gave it. One that imports a module (`module:Id`) is only
+            followed if it stands here.
+
+    Raises:
+        ConfigError: the id is another environment's, or would import a module unasked.
+    """
+    if named is not None and named != found:
+        raise ConfigError(
+            f"the checkpoint was trained on {found!r}, not on {named!r}", "leave --env out"
+        )
+    if ":" in found and named is None:
+        raise ConfigError(
+            f"the checkpoint's environment {found!r} would import a Python module",
+            f"if you trust it, name it: --env {found!r}",
+        )
+
+
+def make_agent_env(
+    agent: Agent, seed: int, env_id: str | None = None, render: bool = False
+) -> Stream:
+    """The environment an agent was made for.
+
+    Args:
+        env_id: the id as the user gave it; see `check_env_id`.
+
+    Raises:
+        ConfigError: the id is another environment's, or would import a module unasked.
+        EnvError: the environment here is not the one the checkpoint describes.
+    """
+    spec = agent.spec
+    check_env_id(spec.id, env_id)
+    return make_saved_env(spec, seed=seed, render=render)
+
+
+def make_saved_env(spec: EnvSpec, *, seed: int, render: bool = False) -> Stream:
+    """The environment of a checkpoint; whether its id may be followed has been asked before.
+
+    Raises:
+        EnvError: it cannot be made, or the one here is not the one the checkpoint describes.
+    """
+    try:
+        env = make_env(spec.id, spec.args, spec.wrappers, seed=seed, render=render)
+    except (UnknownEnvError, ConfigError) as error:  # nobody has typed it: not wrong usage
+        raise EnvError(f"the checkpoint's environment: {error.message}", error.hint) from None
+    if env.spec != spec:
+        env.close()
+        raise EnvError(f"{spec.id} is not the environment that the checkpoint describes")
+    return env

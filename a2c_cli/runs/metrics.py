@@ -1,0 +1,237 @@
+"""What a run has left on disk, read for looking at: its settings and its lines of metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2c_cli.config.text import from_toml
+from a2c_cli.errors import A2CError, CheckpointError, ConfigError
+from a2c_cli.runs.checkpoint import read_header
+from a2c_cli.runs.directory import BEST, CHECKPOINTS, CONFIG, LAST, METRICS
+
+FloatArray = NDArray[np.float64]
+WINDOW = 100  # episodes of the running mean, as in training
+# The metrics of an interval that are drawn, in the order of their panels.
+SERIES = {
+    "train/entropy": "policy entropy, nats",
+    "train/value_loss": "value loss",
+    "train/learning_rate": "learning rate",
+    "train/entropy_coef": "entropy coefficient β",
+}
+EVALUATION = "eval/mean_reward"
+_LARGEST = 1e18  # of a number; sums of a million such are finite
+_CHUNK = 2**20  # bytes of lines that are parsed at once
+_TRAIN = "train one: a2c train --env ALE/Breakout-v5"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as far as it has come.
+
+    Args:
+        path: its directory.
+        config: the plain values of its config.toml.
+        seed: of its config.
+        frame_skip: frames an agent step.
+        episode_steps: (E,), the agent step that ended each episode; never falls.
+        episode_returns: (E,), raw game points.
+        series: metric -> (steps, values), both (L,), for `SERIES` and `EVALUATION`.
+        max_entropy: nats; None where its checkpoint does not tell, or there is no maximum.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    seed: int
+    frame_skip: float
+    episode_steps: FloatArray
+    episode_returns: FloatArray
+    series: Mapping[str, tuple[FloatArray, FloatArray]]
+    max_entropy: float | None
+
+    @property
+    def env_id(self) -> str:
+        """The Gymnasium id, with the module that it may import."""
+        return str(self.config["env"])
+
+    @property
+    def env_steps(self) -> int:
+        """The agent step of its last line."""
+        return int(max([self.episode_steps[-1], *(s[-1] for s, _ in self.series.values())]))
+
+    def mean_returns(self) -> FloatArray:
+        """(E,), the mean of the last `WINDOW` returns after each episode (fewer at the start)."""
+        sums = np.concatenate([[0.0], np.cumsum(self.episode_returns)])
+        ends = np.arange(1, len(sums))
+        starts = np.maximum(ends - WINDOW, 0)
+        return np.asarray((sums[ends] - sums[starts]) / (ends - starts), np.float64)
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """The run directories that are meant, each once, in the order of the paths.
+
+    Args:
+        paths: run directories, checkpoint files in them, or directories with runs at any depth
+            below; none for the newest run under ./checkpoints.
+
+    Raises:
+        CheckpointError: a path is not there, or has no run.
+    """
+    if not paths:
+        newest = max(
+            CHECKPOINTS.glob(f"*/{METRICS}"), key=lambda p: p.stat().st_mtime, default=None
+        )
+        if newest is None:
+            raise CheckpointError(f"there is no run under ./{CHECKPOINTS}", _TRAIN)
+        return [newest.parent]
+    runs_found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise CheckpointError(f"there is no run at {path}", _TRAIN)
+        top = path if path.is_dir() else path.parent
+        runs = [top] if (top / METRICS).is_file() else []
+        if path.is_dir() and not runs:
+            below = (Path(place) for place, _, files in os.walk(path) if METRICS in files)
+            runs = sorted(run for run in below if (run / METRICS).is_file())
+        if not runs:
+            raise CheckpointError(
+                f"there is no {METRICS} in {top}" + (" or below" if path.is_dir() else ""),
+                "give the directory of a run, or one with runs in it",
+            )
+        for run in runs:
+            runs_found.setdefault(run.resolve(), run)
+    return list(runs_found.values())
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Read runs; those that cannot be drawn are left out.
+
+    Returns:
+        The runs, and a sentence for every one that was left out or read in part.
+
+    Raises:
+        A2CError: none is left.
+    """
+    runs, notes = [], []
+    for path in paths:
+        try:
+            run, skipped = read_run(path)
+        except A2CError as error:
+            notes.append(error.message)
+            continue
+        runs.append(run)
+        if skipped:
+            notes.append(f"{path / METRICS}: {skipped:,} damaged lines were left out")
+    if not runs:
+        more = f" (and {len(notes) - 1:,} more)" if len(notes) > 1 else ""
+        raise A2CError(f"nothing to plot: {notes[0]}{more}", "let a run play some episodes first")
+    return runs, notes
+
+
+def read_run(path: Path) -> tuple[Run, int]:
+    """One run directory; its lines are read as a stream, about 1.5 s for every 100 MB.
+
+    Returns:
+        The run, and how many lines were no JSON objects. A last line without its end, which a
+        kill may have torn or a run is writing just now, is not counted.
+
+    Raises:
+        A2CError: it cannot be read, or no episode has ended yet.
+    """
+    config = _read_config(path / CONFIG)
+    steps, returns, frames = array("d"), array("d"), array("d")
+    series: dict[str, tuple[array[float], array[float]]] = {
+        name: (array("d"), array("d")) for name in (*SERIES, EVALUATION)
+    }
+    skipped = 0
+    try:
+        for record in _records(path / METRICS):
+            step = _number(record.get("env_steps")) if isinstance(record, dict) else None
+            if step is None or step < 0:
+                skipped += 1
+                continue
+            value = _number(record.get("charts/episodic_return"))
+            if value is not None:
+                steps.append(step)
+                returns.append(value)
+                frames.append(_number(record.get("frames")) or step)
+                continue
+            for name, (at, values) in series.items():
+                value = _number(record.get(name))
+                if value is not None:
+                    at.append(step)
+                    values.append(value)
+    except OSError as error:
+        raise A2CError(f"cannot read {path / METRICS}: {error.strerror or error}") from None
+    if not steps:
+        raise A2CError(f"{path} has not finished an episode yet")
+    order = np.argsort(steps, kind="stable")
+    run = Run(
+        path=path,
+        config=config,
+        seed=config["seed"],
+        frame_skip=frames[-1] / max(steps[-1], 1.0),
+        episode_steps=np.asarray(steps)[order],
+        episode_returns=np.asarray(returns)[order],
+        series={name: _sorted(*pair) for name, pair in series.items() if pair[0]},
+        max_entropy=_max_entropy(path),
+    )
+    return run, skipped
+
+
+def _sorted(steps: array[float], values: array[float]) -> tuple[FloatArray, FloatArray]:
+    order = np.argsort(steps, kind="stable")
+    return np.asarray(steps)[order], np.asarray(values)[order]
+
+
+def _records(path: Path) -> Iterator[Any]:
+    """Every whole line as its JSON value; None for a line that is none."""
+    with open(path, "rb") as file:
+        while lines := file.readlines(_CHUNK):
+            if not lines[-1].endswith(b"\n"):
+                del lines[-1]
+            try:  # one call for thousands of lines takes half the time
+                yield from json.loads(b"[" + b",".join(lines) + b"]")
+            except (ValueError, RecursionError):
+                for line in lines:
+                    try:
+                        yield json.loads(line)
+                    except (ValueError, RecursionError):
+                        yield None
+
+
+def _number(value: Any) -> float | None:
+    """A number that can be drawn; a file may hold anything."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+        return float(value)  # NaN compares as false
+    return None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise A2CError(f"cannot read {path}: {reason}") from None
+    values = from_toml(text, str(path))
+    seed = values.setdefault("seed", 0)
+    if not isinstance(values.get("env"), str) or not isinstance(seed, int):
+        raise ConfigError(f"{path} does not name an environment and a seed")
+    return values
+
+
+def _max_entropy(run: Path) -> float | None:
+    for name in (LAST, BEST):
+        try:
+            return read_header(run / name)[0].spec.action.max_entropy
+        except A2CError:
+            continue
+    return None

@@ -1,0 +1,247 @@
+"""Records in, tables, progress and JSON out; computes nothing.
+
+Results go to stdout; everything that is talk goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_module
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from a2c_cli.text import number, safe_text, short_count
+
+if TYPE_CHECKING:
+    from a2c_cli.plots.comparison import Panel
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A line of talk on stderr."""
+    if not quiet:
+        with contextlib.suppress(OSError):  # whoever listened may have gone away
+            print(safe_text(text), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """A bar with the time left, on a terminal only; gives the function that advances it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = talk()
+    with Bar(
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn(what),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
+
+
+def sparkline(values: Sequence[float], width: int = 30) -> str:
+    """A row of bars from the lowest to the highest value, averaged down to `width`."""
+    if not values:
+        return ""
+    step = max(1, math.ceil(len(values) / width))
+    means = [
+        sum(chunk) / len(chunk)
+        for chunk in (values[i : i + step] for i in range(0, len(values), step))
+    ]
+    low, high = min(means), max(means)
+    span = (high - low) or 1.0
+    return "".join(_BARS[round((m - low) / span * (len(_BARS) - 1))] for m in means)
+
+
+def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
+    """Scores of an evaluation."""
+    if json:
+        print_json(result)
+        return
+    low, high = result["ci95"]
+    rows = [
+        ("environment", result["env_id"]),
+        ("policy", result["policy"]),
+        ("episodes", f"{result['episodes']:,} whole games, seed {result['seed']}"),
+        ("mean", f"{result['mean']:,.2f}  (95 % interval {low:,.2f} to {high:,.2f})"),
+        ("median", f"{result['median']:,.2f}"),
+        ("IQM", f"{result['iqm']:,.2f}"),
+        ("std", f"{result['std']:,.2f}"),
+        ("range", f"{result['min']:,.2f} to {result['max']:,.2f}"),
+        ("length", f"{sum(result['lengths']) / len(result['lengths']):,.0f} steps a game"),
+    ]
+    if result["random_mean"] is not None:
+        rows.append(("random play", f"{result['random_mean']:,.2f}"))
+        rows.append(("human-normalised", f"{100 * result['human_normalized']:,.0f} %"))
+    shown = {k: v for k, v in result["protocol"].items() if v is not None}
+    rows.append(("protocol", ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in shown.items())))
+    _print_rows(rows)
+
+
+def recording(result: Mapping[str, Any], *, json: bool) -> None:
+    """Files of a recording."""
+    if json:
+        print_json(result)
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("return", "steps", "file"):
+        table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
+    for film in result["episodes"]:
+        table.add_row(
+            f"{film['return']:,.2f}", f"{film['length']:,}", Text(safe_text(film["file"]))
+        )
+    Console().print(table)
+
+
+def inspection(result: Mapping[str, Any], *, json: bool) -> None:
+    """What is in a checkpoint."""
+    if json:
+        print_json(result)
+        return
+    observation, actions = result["observation"], result["actions"]
+    _print_rows(
+        [
+            ("environment", result["env_id"]),
+            ("observation", f"{'x'.join(map(str, observation['shape']))} {observation['dtype']}"),
+            ("actions", f"{actions['kind']} {'x'.join(map(str, actions['sizes']))}"
+             + (f": {' '.join(actions['meanings'])}" if actions["meanings"] else "")),
+            ("trained for", f"{result['env_steps']:,} steps ({result['frames']:,} frames),"
+             f" {result['updates']:,} updates, {result['episodes']:,} episodes"),
+            ("return", f"{number(result['mean_return_100'])} over the last"
+             f" {len(result['recent_returns'])} episodes, best mean"
+             f" {number(result['best_mean_return'])}"),
+            *_spark(result["recent_returns"]),
+            ("resumable", "yes" if result["resumable"] else "no, it holds weights only"),
+            ("versions", ", ".join(f"{k} {v}" for k, v in result["versions"].items())),
+            ("sha256", result["sha256"]),
+        ]
+    )  # fmt: skip
+    network = [
+        (
+            layer["name"],
+            "x".join(map(str, layer["shape"])),
+            f"{layer['parameters']:,}",
+            f"{100 * layer['share']:.1f} %",
+            short_count(layer["flops"]),
+        )
+        for layer in result["network"]
+    ]
+    total = ("total", "", f"{result['parameters']:,}", "100.0 %", short_count(result["flops"]))
+    _print_columns(("layer", "shape", "params", "share", "FLOPs/step"), [*network, total])
+    columns = {
+        "norm": ("norm", ",.2f"),
+        "max |w|": ("largest", ",.2f"),
+        "cannot fire": ("cannot_fire", ",d"),
+        "silent": ("silent", ",d"),
+        "NaN/inf": ("not_finite", ",d"),
+    }
+    shown = {name: c for name, c in columns.items() if any(c[0] in n for n in result["network"])}
+    if shown:
+        _print_columns(
+            ("layer", *shown),
+            [
+                (layer["name"], *(number(layer.get(key), form) for key, form in shown.values()))
+                for layer in result["network"]
+            ],
+        )
+    if result["filters"] is not None:
+        _print_rows([("filters", result["filters"])])
+    Console().print()
+    _print_rows([(name, str(value)) for name, value in result["config"].items()])
+
+
+def _spark(returns: Sequence[float]) -> list[tuple[str, str]]:
+    if not returns:
+        return []
+    return [("", f"{sparkline(returns)}  {min(returns):,.4g} to {max(returns):,.4g}")]
+
+
+def _print_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Names on the left, numbers on the right of their columns; an empty line before."""
+    table = Table(box=None, pad_edge=False)
+    for i, name in enumerate(names):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for name, *numbers in rows:
+        table.add_row(Text(safe_text(name)), *numbers)
+    console = Console()
+    console.print()
+    console.print(table)
+
+
+def curves(panels: Sequence[Panel], output: Path | None, *, json: bool) -> None:
+    """Where the curves end; without a file, the curves themselves."""
+    from a2c_cli.plots.comparison import summarize_group
+    from a2c_cli.plots.text_plot import draw_text, mark
+
+    if json:
+        file = None if output is None else str(output)
+        groups = [summarize_group(group) for panel in panels for group in panel.groups]
+        print_json({"file": file, "groups": groups})
+        return
+    if output is not None:
+        return
+    console = Console(highlight=False)
+    unicode = console.encoding.startswith("utf")
+    for panel in panels:
+        # Without colours, dots would not tell the groups apart.
+        dots = unicode and (console.color_system is not None or len(panel.groups) == 1)
+        console.print(Text(safe_text(panel.env_id), style="bold"), soft_wrap=True)
+        for group in panel.groups:
+            if group.label:
+                console.print(mark(group.number, dots).append(f" {safe_text(group.label)}"))
+        console.print(draw_text(panel, min(console.width, 100), dots=dots), end="", soft_wrap=True)
+        table = Table(box=None, pad_edge=False)
+        for title in ("", "seeds", "steps", "return", "95 % interval"):
+            table.add_column(title, justify="right")
+        for group in panel.groups:
+            summary = summarize_group(group)
+            low, high = summary["ci95"] or (None, None)
+            table.add_row(
+                mark(group.number, dots),
+                str(len(group.runs)),
+                f"{summary['env_steps']:,}",
+                number(summary["mean_return_100"]),
+                "-" if low is None else f"{number(low)} to {number(high)}",
+            )
+        console.print(table)
+        metrics = Table(box=None, show_header=False, pad_edge=False)
+        for metric in panel.series:
+            for group in panel.groups:
+                if metric in group.series:
+                    values = [float(v) for v in group.series[metric].center]
+                    bars = sparkline(values, 20) if unicode else "..."
+                    ends = (f"{values[0]:.3g}", bars, f"{values[-1]:.3g}")
+                    metrics.add_row(mark(group.number, dots), metric.split("/")[-1], *ends)
+        console.print(metrics)
+
+
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(safe_text(value)))
+    Console().print(table)
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """A result for scripts, on stdout."""
+    print(json_module.dumps(record, allow_nan=False), flush=True)
+
+
+def talk() -> Console:
+    """The console on stderr."""
+    return Console(stderr=True, highlight=False)

@@ -1,0 +1,30 @@
+"""Text for people: numbers, durations, and names that strangers wrote."""
+
+from __future__ import annotations
+
+
+def safe_text(text: str) -> str:
+    """Untrusted text without control characters, so that it cannot drive a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def number(value: float | None, form: str = ",.2f") -> str:
+    """A number in digits, or a dash for None."""
+    return "-" if value is None else format(value, form)
+
+
+def short_count(value: float) -> str:
+    """A large number in three digits: 0, 500, 20k, 0.5M, 1.2B."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size * (0.1 if size > 1e3 else 1.0):
+            return f"{value / size:.3g}{unit}"
+    return f"{value:g}"
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, 2:03 or 3 s."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

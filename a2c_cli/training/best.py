@@ -1,0 +1,77 @@
+"""How good the agent is in mid-run, and whether that makes it the best so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from a2c_cli.config.settings import TrainConfig
+from a2c_cli.evaluation.evaluate import play_episodes
+from a2c_cli.policies.agent import Agent
+from a2c_cli.rng import make_generator
+from a2c_cli.runs.loading import make_agent_env
+from a2c_cli.training.counters import Counters
+
+_FEWEST_FOR_BEST = 20  # training episodes before their mean counts as a best
+
+
+class StopAskedError(Exception):
+    """Unwinds an evaluation when the run is asked to stop; its only argument is the reason."""
+
+
+class Judge:
+    """Judges an agent by its training episodes or by evaluations, as --best-by says.
+
+    Evaluations draw from streams of their own: training does not notice them.
+    """
+
+    def __init__(
+        self, config: TrainConfig, agent: Agent, should_stop: Callable[[], str | None]
+    ) -> None:
+        self._config, self._agent, self._should_stop = config, agent, should_stop
+
+    def score(self, counters: Counters) -> tuple[dict[str, float], float | None]:
+        """What is due at this step.
+
+        Returns:
+            The metrics of the evaluation, empty if none is due; and the score by which the agent
+            is the best so far, None if it is not. A new best by evaluation is evaluated once more
+            on other seeds, and that second mean is its score: the highest of many means is high
+            by luck too, and a fresh one is not.
+
+        Raises:
+            StopAskedError: the run is to stop; nothing has been changed.
+        """
+        c, best = self._config, counters.best_mean_return
+        mean, metrics = counters.mean_return(), {}
+        if c.eval_every and counters.env_steps % c.eval_every == 0:
+            evaluated = self._evaluate(counters.env_steps, 0)
+            metrics["eval/mean_reward"] = evaluated
+            if c.best_by == "evaluation" and (best is None or evaluated > best):
+                mean = self._evaluate(counters.env_steps, 1)
+                metrics["eval/confirmed_mean_reward"] = mean
+                return metrics, mean if best is None or mean > best else None
+        enough = c.best_by == "training" and len(counters.returns) >= _FEWEST_FOR_BEST
+        if mean is not None and enough and (best is None or mean > best):
+            return metrics, mean
+        return metrics, None
+
+    def _evaluate(self, env_steps: int, number: int) -> float:
+        """Mean raw return of --eval-episodes whole games, sampled from the policy.
+
+        Every evaluation has seeds of its own: with the same ones each time, an agent that suits
+        them would look better than it is for ever.
+        """
+        agent, episodes = self._agent, self._config.eval_episodes
+        seed = int(make_generator(self._config.seed, 3, env_steps, number).integers(2**31))
+        env = make_agent_env(agent, seed, agent.spec.id)
+        try:
+            games = play_episodes(agent, episodes, seed=seed, env=env, before_step=self._go_on)
+            returns = [episode.episode_return for episode in games]
+        finally:
+            env.close()
+        return sum(returns) / len(returns)
+
+    def _go_on(self) -> None:
+        reason = self._should_stop()
+        if reason is not None:
+            raise StopAskedError(reason)

@@ -1,0 +1,198 @@
+"""train(): checks a request, then starts a run or takes up one that was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from a2c_cli.algorithm.optimizer import SLOTS
+from a2c_cli.config.defaults import resolve
+from a2c_cli.config.settings import TrainConfig, option, settings
+from a2c_cli.config.text import to_toml
+from a2c_cli.envs.make import make_env, probe
+from a2c_cli.envs.spec import WRAPPERS
+from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
+from a2c_cli.film.filmer import check_filmable
+from a2c_cli.policies.layout import make_layout
+from a2c_cli.runs import checkpoint
+from a2c_cli.runs.directory import BEST, LAST, METRICS, RunDir, new_run_path
+from a2c_cli.runs.header import Header
+from a2c_cli.runs.loading import agent_from, check_env_id, make_saved_env
+from a2c_cli.tracking.session import check_installed, open_trackers
+from a2c_cli.training.counters import Counters, is_number
+from a2c_cli.training.loop import Training
+from a2c_cli.training.machine import choose_device, keep_freed_memory
+from a2c_cli.training.progress import Progress, TrainResult
+
+__all__ = ["Progress", "TrainResult", "train"]
+
+
+def train(
+    config: TrainConfig | None = None,
+    *,
+    run_dir: Path | str | None = None,
+    resume: Path | str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    env_id: str | None = None,
+    asked: Collection[str] = (),
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], str | None] = lambda: None,
+) -> TrainResult:
+    """Train from one stream, from the start or from where a run was stopped.
+
+    Args:
+        config: of a new run; unset settings take the defaults of its kind of environment.
+        run_dir: of a new run; a new directory under ./checkpoints if None.
+        resume: the run directory (or its `last.safetensors`) to go on with, in place.
+        changes: settings to change on resume; only those that nothing learned depends on.
+        env_id: of the run to resume; needed only if it imports a module (`module:Id`), which is
+            never done because a checkpoint says so.
+        asked: settings of `config` that it is an error to leave without effect.
+        on_progress: called a few times a second, and after every line of metrics.jsonl.
+        should_stop: asked after every step; `interrupted` or `terminated` saves and stops.
+
+    Raises:
+        A2CError: see `errors`.
+    """
+    if (config is None) == (resume is None):
+        raise ConfigError("give either a configuration or a run to resume, not both")
+    keep_freed_memory()
+    with threadpool_limits(1, user_api="blas"), contextlib.ExitStack() as stack:
+        if resume is not None:
+            start = functools.partial(_resumed, stack, Path(resume), changes or {}, env_id)
+        else:
+            assert config is not None
+            path = Path(run_dir) if run_dir is not None else None
+            start = functools.partial(_fresh, stack, config, path, asked)
+        return start(on_progress, should_stop).run()
+
+
+def _fresh(
+    stack: contextlib.ExitStack,
+    config: TrainConfig,
+    path: Path | None,
+    asked: Collection[str],
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], str | None],
+) -> Training:
+    # Everything about the request is checked before anything is written.
+    kind, continuous = probe(config.env, config.env_args)
+    config = resolve(config, kind, continuous=continuous, asked=asked)
+    wrappers = {name: getattr(config, name) for name in WRAPPERS[kind]}
+    check_installed(config.tracker)
+    if config.video_every:
+        check_filmable(config.env, config.env_args, wrappers)
+    films = bool(config.video_every)
+    env = make_env(config.env, config.env_args, wrappers, seed=config.seed, render=films)
+    stack.callback(env.close)
+    make_layout(config, env.spec)
+    device, why = choose_device(config, env.spec)
+    where = path if path is not None else new_run_path(config.env, config.seed)
+    run = RunDir(where, config.env)
+    stack.callback(run.close)
+    if run.in_use:
+        raise RunDirError(
+            f"{run.path} already holds a run",
+            f"go on with it (--resume {run.path}) or choose another --run-dir",
+        )
+    run.write_config(to_toml(config))
+    run.open_metrics(0)
+    training = Training(run, config, env, Counters(), device, why, on_progress, should_stop)
+    stack.callback(training.close)
+    training.trackers = open_trackers(run.path, config, 0, training.warn)
+    return training
+
+
+def _resumed(
+    stack: contextlib.ExitStack,
+    path: Path,
+    changes: Mapping[str, Any],
+    env_id: str | None,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], str | None],
+) -> Training:
+    source = path / LAST if path.is_dir() else path
+    if not source.exists():
+        raise CheckpointError(f"there is no run at {path}", "see the directories in checkpoints")
+    if source.name not in (LAST, BEST):
+        raise CheckpointError(
+            f"{path} is not in a run directory",
+            f"to go on with it, copy it into a directory of its own as {LAST}",
+        )
+    # The request is checked before the directory is touched, and the file read once it is ours.
+    header = checkpoint.read_header(source)[0]
+    config = _changed(header, changes, env_id)
+    check_installed(config.tracker)
+    if config.video_every:
+        check_filmable(header.spec.id, header.spec.args, header.spec.wrappers)
+    run = RunDir(source.parent, config.env)
+    stack.callback(run.close)
+    header, tensors = checkpoint.read_checkpoint(source)
+    if "rng.policy" not in tensors:
+        raise CheckpointError(
+            f"{source} holds weights only: no run can go on from it",
+            "a2c evaluate, record and inspect take it",
+        )
+    config = _changed(header, changes, env_id)
+    agent_from(header, tensors)  # before a network is built as large as the header may say
+    env = make_saved_env(header.spec, seed=config.seed, render=bool(config.video_every))
+    stack.callback(env.close)
+    device, why = choose_device(config, env.spec)
+    try:
+        counters = Counters.from_header(header)
+        _check_optimizer(config, tensors)
+        elapsed, offset = (header.progress[name] for name in ("elapsed", "metrics_bytes"))
+        if not is_number(elapsed) or not isinstance(offset, int) or offset < 0:
+            raise ValueError("its times or lengths are damaged")
+        training = Training(run, config, env, counters, device, why, on_progress, should_stop)
+        stack.callback(training.close)
+        training.go_on_from(tensors, float(elapsed))
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise CheckpointError(
+            f"{source} cannot be resumed: {error}", "a2c evaluate and record may still read it"
+        ) from None
+    missing = run.open_metrics(offset)
+    if missing:
+        training.note = f"{missing:,} bytes of {METRICS} are missing; it goes on with what is left"
+    if changes:
+        run.write_config(to_toml(config))
+    training.trackers = open_trackers(run.path, config, counters.env_steps, training.warn)
+    return training
+
+
+def _changed(header: Header, changes: Mapping[str, Any], env_id: str | None) -> TrainConfig:
+    """The settings a run goes on with.
+
+    Raises:
+        ConfigError: the environment may not be followed, or a change does not fit.
+    """
+    check_env_id(header.spec.id, env_id)
+    for name in changes:
+        if not settings()[name].metadata["on_resume"]:
+            raise ConfigError(
+                f"{option(name)} cannot be changed on --resume", "start a new run with it"
+            )
+    return dataclasses.replace(header.config, **changes)
+
+
+def _check_optimizer(config: TrainConfig, tensors: checkpoint.Tensors) -> None:
+    """All slots for every parameter, or none at all before the first update.
+
+    Raises:
+        ValueError: something is missing or too much.
+    """
+    wanted = {
+        f"optimizer.{name.removeprefix('network.')}.{slot}"
+        for name in tensors
+        if name.startswith("network.")
+        for slot in SLOTS[config.optimizer]
+    }
+    found = {name for name in tensors if name.startswith("optimizer.")}
+    if found and found != wanted:
+        raise ValueError("the optimizer's state is not complete")

@@ -1,0 +1,173 @@
+"""The run directory: who holds it, what lies where, and writes that are never half done."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+from pathlib import Path
+
+import pytest
+
+from a2c_cli.errors import CheckpointError, RunDirError
+from a2c_cli.runs.directory import RunDir, find_checkpoint, new_run_path, write_atomic
+
+
+def touch(path: Path, age: float) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    os.utime(path, (2e9 - age, 2e9 - age))
+    return path
+
+
+# --- find_checkpoint
+
+
+def test_a_file_is_itself(tmp_path: Path) -> None:
+    path = touch(tmp_path / "a.safetensors", 0)
+    assert find_checkpoint(path) == path
+
+
+def test_a_run_directory_is_its_best_else_its_last(tmp_path: Path) -> None:
+    last = touch(tmp_path / "last.safetensors", 0)
+    assert find_checkpoint(tmp_path) == last
+    best = touch(tmp_path / "best.safetensors", 100)
+    assert find_checkpoint(tmp_path) == best
+
+
+def test_left_out_it_is_the_newest_under_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = Path("checkpoints")
+    touch(here / "shipped.safetensors", 30)
+    assert find_checkpoint(None) == here / "shipped.safetensors"
+    touch(here / "old-run" / "last.safetensors", 20)
+    assert find_checkpoint(None) == here / "old-run" / "last.safetensors"
+    touch(here / "new-run" / "last.safetensors", 10)
+    assert find_checkpoint(None) == here / "new-run" / "last.safetensors"
+    touch(here / "new-run" / "best.safetensors", 15)  # a run stands for its best
+    assert find_checkpoint(None) == here / "new-run" / "best.safetensors"
+    touch(here / "hand-made.safetensors", 5)
+    assert find_checkpoint(None) == here / "hand-made.safetensors"
+    touch(here / "new-run" / "videos" / "x.safetensors", 0)  # not a checkpoint of ours
+    assert find_checkpoint(None) == here / "hand-made.safetensors"
+
+
+def test_nothing_there_names_the_command_that_trains_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for asked in (None, tmp_path, tmp_path / "none"):
+        with pytest.raises(CheckpointError, match="there is no checkpoint") as caught:
+            find_checkpoint(asked)
+        assert "a2c train --env" in caught.value.hint
+
+
+def test_new_runs_never_share_a_name(tmp_path: Path) -> None:
+    seen = set()
+    for _ in range(3):
+        path = new_run_path("ALE/Breakout-v5", 7, tmp_path)
+        assert path.name.startswith("Breakout-v5-seed7-")
+        path.mkdir()
+        seen.add(path)
+    assert len(seen) == 3
+
+
+def test_a_run_s_name_cannot_lead_out_of_its_parent(tmp_path: Path) -> None:
+    assert new_run_path("a:b/../..", 0, tmp_path).parent == tmp_path
+
+
+# --- atomic writes
+
+
+def test_a_write_replaces_the_whole_file_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for data in (b"first", b"second, longer", b""):
+        write_atomic(path, data)
+        assert path.read_bytes() == data
+        assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_atomic(path, b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # as a full disk does
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_atomic(path, bytes(200_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_replacement_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "x" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        write_atomic(tmp_path / "x", b"new")
+    assert os.listdir(tmp_path) == ["x"]
+
+
+# --- the directory
+
+
+def test_one_run_at_a_time_holds_a_directory(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(RunDirError, match="another run is writing"):
+        RunDir(tmp_path / "run")
+    run.close()
+    RunDir(tmp_path / "run").close()
+
+
+def test_the_command_that_resumes_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    path = tmp_path / "b'c d"
+    run = RunDir(path, "mine:Arm-v0")
+    words = ["a2c", "train", "--resume", str(path), "--env", "mine:Arm-v0"]
+    assert shlex.split(run.resume_command) == words
+    run.close()
+    run = RunDir(path, "CartPole-v1")
+    assert shlex.split(run.resume_command) == words[:4]
+    run.close()
+
+
+def test_leftovers_of_a_killed_save_are_swept_away(tmp_path: Path) -> None:
+    (tmp_path / ".last.safetensors.abc.part").write_bytes(b"half")
+    RunDir(tmp_path).close()
+    assert os.listdir(tmp_path) == [".lock"]
+
+
+def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunDirError, match="cannot write in"):
+        RunDir(tmp_path / "file" / "run")
+
+
+def test_metrics_are_lines_of_json(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.open_metrics(0)
+    run.append_metrics({"env_steps": 1, "x": 0.1})
+    size = run.flush_metrics()
+    run.append_metrics({"env_steps": 2})
+    assert run.flush_metrics() > size
+    run.close()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["env_steps"] for line in lines] == [1, 2]
+
+
+def test_a_resumed_run_drops_the_lines_behind_its_checkpoint(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.open_metrics(0)
+    run.append_metrics({"env_steps": 1})
+    offset = run.flush_metrics()
+    run.append_metrics({"env_steps": 2})
+    run.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"env_steps": 3, "torn')
+    run = RunDir(tmp_path)
+    run.open_metrics(offset)
+    run.append_metrics({"env_steps": 20})
+    run.close()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"env_steps": 1}\n{"env_steps": 20}\n'

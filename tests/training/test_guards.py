@@ -1,0 +1,124 @@
+"""Guards: each speaks when its trouble is there, once, and is silent on a run that does well."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from a2c_cli import TrainConfig, train
+from a2c_cli.training.guards import FIRST, Guards
+
+MOST = math.log(4)
+POOR = [1.0, 2.0] * 50
+START = [1.0, 2.0] * (FIRST // 2)
+FINE = {"train/entropy": 0.8, "train/top_action_share": 0.5, "train/value_loss": 0.1}
+
+
+def watch(line: dict[str, float], returns: list[float], spent: float = 0.1) -> list[str]:
+    guards = Guards()
+    for episode_return in START:
+        guards.add_episode(episode_return)
+    for _ in range(5):
+        assert guards.look(FINE, POOR, None, 0.05, MOST) == []
+    best = max(1.6, sum(returns) / len(returns))
+    said = guards.look({**FINE, **line}, returns, best, spent, MOST)
+    assert guards.look({**FINE, **line}, returns, best, spent, MOST) == []  # once is enough
+    return said
+
+
+def test_collapsed_entropy() -> None:
+    (text,) = watch({"train/entropy": 0.001}, POOR)
+    assert "entropy has collapsed to 0.001 of 1.39 nats" in text
+    assert "--entropy-coef" in text
+    assert watch({"train/entropy": 0.001}, [9.0, 11.0] * 50) == []  # it has solved its task
+    assert watch({"train/entropy": 0.05}, POOR) == []
+
+
+def test_one_action() -> None:
+    (text,) = watch({"train/top_action_share": 0.995}, POOR)
+    assert "99.5% of the time" in text
+    assert watch({"train/top_action_share": 0.995}, [9.0, 11.0] * 50) == []  # Freeway: always up
+
+
+def test_no_better_than_random() -> None:
+    assert watch({}, POOR, spent=0.49) == []
+    (text,) = watch({}, POOR, spent=0.51)
+    assert "the mean return is 1.5, no better than the untrained policy's 1.5" in text
+    assert watch({}, [2.0, 3.0] * 50, spent=0.51) == []
+
+
+def test_too_few_episodes_tell_nothing() -> None:
+    assert watch({}, POOR[:99], spent=0.9) == []
+
+
+def test_without_the_first_episodes_nothing_is_said_of_them() -> None:
+    assert Guards().look(FINE, POOR, None, 0.6, MOST) == []
+
+
+def test_value_error() -> None:
+    (text,) = watch({"train/value_loss": 11.0}, POOR)
+    assert "a loss of 11, usually 0.1" in text
+    assert watch({"train/value_loss": 9.0}, POOR) == []
+    assert watch({"train/value_loss": 11.0}, [9.0, 11.0] * 50) == []
+
+
+def test_a_first_reward_is_no_value_error() -> None:
+    guards = Guards()
+    for _ in range(5):
+        guards.look({**FINE, "train/value_loss": 2e-6}, POOR, None, 0.05, MOST)
+    assert guards.look({**FINE, "train/value_loss": 9e-4}, POOR, None, 0.1, MOST) == []  # Freeway
+    (text,) = guards.look({**FINE, "train/value_loss": 2.0}, POOR, None, 0.1, MOST)
+    assert "the value error explodes" in text
+
+
+def test_a_critic_that_sees_nothing() -> None:
+    guards = Guards()
+    said = []
+    for line in range(30):  # as Pong's seed 1 wrote them: every other line exactly 0
+        share = {"train/explained_variance": 0.0 if line % 2 else 0.02}
+        said.append(guards.look({**FINE, **share}, POOR, None, 0.1, MOST))
+    assert said[:19] == [[]] * 19
+    assert "in 10 of the last 20 lines the critic explains nothing" in said[19][0]
+    assert not any(said[20:])
+    guards = Guards()
+    for line in range(60):
+        share = {"train/explained_variance": (0.0, 0.02, -0.02)[line % 3]}
+        assert guards.look({**FINE, **share}, POOR, None, 0.1, MOST) == []
+
+
+def test_a_gaussian_has_no_greatest_entropy() -> None:
+    guards = Guards()
+    assert guards.look({"train/entropy": -7.0}, [], None, 0.1, None) == []
+
+
+def test_a_fall() -> None:
+    guards = Guards()
+    for episode_return in START:
+        guards.add_episode(episode_return)
+    assert guards.look(FINE, [40.0, 42.0] * 50, 41.0, 0.4, MOST) == []
+    assert guards.look(FINE, [14.0, 16.0] * 50, 41.0, 0.5, MOST) == []
+    (text,) = guards.look(FINE, [13.0, 15.0] * 50, 41.0, 0.5, MOST)
+    assert "has fallen from 41 to 14" in text
+
+
+def test_a_run_that_really_collapses(tmp_path: Path) -> None:
+    config = TrainConfig(
+        env="CartPole-v1", total_steps=12_000, log_every=2000, learning_rate=0.05, entropy_coef=0.0
+    )
+    warnings = " ".join(train(config, run_dir=tmp_path / "run").warnings)
+    assert "no longer explores" in warnings
+    assert "no better than the untrained policy's" in warnings
+
+
+def test_units_that_really_fall_silent(tmp_path: Path) -> None:
+    config = TrainConfig(
+        env="CartPole-v1", total_steps=6000, log_every=200, learning_rate=1.0, activation="relu",
+        learning_rate_schedule="constant",
+    )  # fmt: skip
+    warnings = " ".join(train(config, run_dir=tmp_path / "run").warnings)
+    assert "units have fallen silent" in warnings
+
+
+def test_a_run_that_does_well_hears_nothing(tmp_path: Path) -> None:
+    config = TrainConfig(env="CartPole-v1", total_steps=20_000, log_every=2000)
+    assert train(config, run_dir=tmp_path / "run").warnings == ()

@@ -1,12 +1,13 @@
 """The terms of the actor-critic loss. PURE; every mean is over the T steps of the update.
 
-L = L_policy + c · L_value + L_entropy + κ · L_prediction
+L = L_policy + c · L_value + L_entropy; prediction.py adds its own where there is an auxiliary task.
 """
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 def reduce(terms: Tensor, reduction: str) -> Tensor:
@@ -46,18 +47,16 @@ def entropy_loss(entropy: Tensor, entropy_coef: float, reduction: str = "mean") 
     return -entropy_coef * reduce(entropy, reduction)
 
 
-def prediction_loss(
-    logits: Tensor, changed: Tensor, followed: Tensor, reduction: str = "mean"
-) -> Tensor:
-    """L_prediction = -mean_t Σ_cells log p(changed): the nats that the next change surprises by.
-
-    Source: see prediction.py.
+def explained_variance(returns: Tensor, values: Tensor) -> float:
+    """1 - Var(G - V) / Var(G): 1 for a perfect critic, 0 for one no better than a constant.
 
     Args:
-        logits: (T, cells) of the probability that a cell changes, with gradient.
-        changed: (T, cells) 0 or 1.
-        followed: (T,) 1 where the next picture goes on from this one, 0 at an end.
-        reduction: `mean` or `sum` over the T steps.
+        returns, values: (T,) G_t and V(s_t).
+
+    Returns:
+        At most 1; NaN where the returns do not vary.
     """
-    terms = binary_cross_entropy_with_logits(logits, changed, reduction="none").sum(1)
-    return reduce(terms * followed, reduction)
+    variance = float(returns.var(correction=0))
+    if variance <= 0.0:
+        return math.nan
+    return 1.0 - float((returns - values).var(correction=0)) / variance

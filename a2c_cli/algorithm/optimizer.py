@@ -6,17 +6,20 @@ an optimizer's state as plain arrays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from a2c_cli.config.settings import TrainConfig
+from a2c_cli.policies.distributions import divergence
 from a2c_cli.policies.network import ActorCritic
+from a2c_cli.policies.trainable import Trainable, as_tensor
 
+_PROBES = 8  # observations, at most, on which a step's effect on the policy is measured
 _LATE = 2**23  # float32 still counts on from here, for another eight million steps
 
 
@@ -117,6 +120,53 @@ def parameter_groups(network: ActorCritic, config: TrainConfig) -> list[dict[str
     return groups
 
 
+class TrustRegion:
+    """Shortens a step that moves the policy by more than KL(before ‖ after) = δ.
+
+        θ ← θ + √(δ / KL) Δθ      if KL > δ
+
+    for the divergence is quadratic in a small step (as in Wu et al. 2017, arXiv 1708.05144, who
+    predict it instead of measuring). It is measured on a few of the update's observations.
+
+    Args:
+        policy: whose parameters the optimizer moves.
+        bound: δ in nats; 0 to take every step as it is.
+    """
+
+    def __init__(self, policy: Trainable, bound: float) -> None:
+        self._policy, self._bound = policy, bound
+        self._before = [torch.empty_like(p) for p in policy.parameters] if bound else []
+
+    @torch.no_grad()
+    def step(self, optimizer: torch.optim.Optimizer, outputs: Tensor) -> float:
+        """One step of the optimizer, shortened if need be.
+
+        Args:
+            outputs: (N, outputs) of the policy's last `evaluate`.
+
+        Returns:
+            KL(before ‖ after) of the full step in nats; NaN where it is not measured.
+        """
+        policy = self._policy
+        if not self._bound:
+            optimizer.step()
+            policy.sync()
+            return math.nan
+        old_log_std = None if policy.log_std is None else policy.log_std.clone()
+        torch._foreach_copy_(self._before, policy.parameters)
+        optimizer.step()
+        policy.sync()
+        rows = slice(None, None, -(-len(outputs) // _PROBES))
+        action, new_outputs = policy.agent.spec.action, policy.outputs_of(rows)
+        moved = divergence(action, outputs[rows], new_outputs, old_log_std, policy.log_std)
+        kl = float(moved.mean())
+        if math.isfinite(kl) and kl > self._bound:
+            back = 1.0 - math.sqrt(self._bound / kl)
+            torch._foreach_lerp_(policy.parameters, self._before, back)
+            policy.sync()
+        return kl
+
+
 @torch.no_grad()
 def clip_gradients(parameters: list[Tensor], bound: float) -> float:
     """Shorten the gradient to a norm of at most `bound` (0: never); returns its norm before.
@@ -160,14 +210,3 @@ def load_optimizer(
             slots[key] = as_tensor(value, shape).to(parameter.device)
         if slots:
             optimizer.state[parameter] = slots
-
-
-def as_tensor(array: NDArray[Any], shape: torch.Size) -> Tensor:
-    """A copy of a float32 array of a checkpoint.
-
-    Raises:
-        ValueError: it has another shape or type.
-    """
-    if tuple(array.shape) != tuple(shape) or array.dtype != np.float32:
-        raise ValueError(f"a tensor has shape {array.shape}, expected {tuple(shape)}")
-    return torch.from_numpy(array.copy())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from a2c_cli.config.settings import SHAPES
+from a2c_cli.config.settings import SHAPES, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,20 @@ class Schedule:
         if self.shape == "exponential":
             return self.start * math.exp(q * math.log(self.end / self.start))
         return self.end + (self.start - self.end) * (1.0 + math.cos(math.pi * q)) / 2.0
+
+
+def entropy_schedule(config: TrainConfig) -> Schedule:
+    """β as a function of the share of the budget that is spent (resolved config)."""
+    return Schedule(
+        config.entropy_coef, config.entropy_coef_end, config.entropy_schedule, config.entropy_hold
+    )
+
+
+def learning_rate_schedule(config: TrainConfig) -> Schedule:
+    """The factor on every learning rate as a function of the share of the budget (resolved)."""
+    return Schedule(1.0, config.learning_rate_end, config.learning_rate_schedule)
+
+
+def prediction_schedule(config: TrainConfig) -> Schedule:
+    """κ as a function of the share of the budget that is spent (resolved config)."""
+    return Schedule(config.prediction_coef or 0.0, 0.0, until=config.prediction_share or 1.0)

@@ -1,8 +1,7 @@
-"""One update: segments in, one optimizer step of the network out."""
+"""READ SECOND: one update. Segments in, one optimizer step out."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,25 +14,26 @@ from torch import Tensor
 
 from a2c_cli.algorithm import losses
 from a2c_cli.algorithm.optimizer import (
+    TrustRegion,
     clip_gradients,
     load_optimizer,
     make_optimizer,
     optimizer_state,
     parameter_groups,
 )
-from a2c_cli.algorithm.prediction import changes
+from a2c_cli.algorithm.prediction import prediction_loss
 from a2c_cli.algorithm.returns import lambda_returns
 from a2c_cli.algorithm.scales import AdvantageScale
-from a2c_cli.algorithm.schedules import Schedule
+from a2c_cli.algorithm.schedules import (
+    entropy_schedule,
+    learning_rate_schedule,
+    prediction_schedule,
+)
 from a2c_cli.algorithm.segment import Segment
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.errors import A2CError
-from a2c_cli.policies.agent import Agent
-from a2c_cli.policies.distributions import divergence, log_prob_and_entropy
-from a2c_cli.policies.gradient import TorsoGradient
-from a2c_cli.policies.network import ActorCritic
-
-_PROBES = 8  # observations, at most, on which a step's effect on the policy is measured
+from a2c_cli.policies.distributions import log_prob_and_entropy
+from a2c_cli.policies.trainable import Trainable
 
 
 class DivergedError(A2CError):
@@ -52,7 +52,7 @@ class UpdateStats:
     learning_rate: float
     entropy_coef: float
     approx_kl: float  # nats, of the step before it is shortened; NaN if not measured
-    prediction_loss: float  # nats a step; NaN if nothing is predicted
+    prediction_loss: float  # nats per step; NaN if nothing is predicted
 
 
 class Update:
@@ -60,29 +60,15 @@ class Update:
 
     Args:
         config: resolved for this environment.
-        agent: acts with the same parameters, and is told of every step.
-        network: what is differentiated, on the device where that runs.
-        torso_gradient: takes the gradient on from the activations that the agent remembers; None
-            for a forward pass through the whole of `network`.
-        precision: of the network's torso.
+        policy: whose parameters are learned.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        agent: Agent,
-        network: ActorCritic,
-        torso_gradient: TorsoGradient | None,
-        precision: torch.dtype,
-    ) -> None:
+    def __init__(self, config: TrainConfig, policy: Trainable) -> None:
         c = self._config = config
-        self._agent, self._network = agent, network
-        self.torso_gradient, self._precision = torso_gradient, precision
-        self.optimizer = make_optimizer(c, parameter_groups(network, c))
+        self._policy = policy
+        self.optimizer = make_optimizer(c, parameter_groups(policy.network, c))
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._parameters: list[Tensor] = list(network.parameters())
-        self._device = self._parameters[0].device
-        self._before = [torch.empty_like(p) for p in self._parameters] if c.max_kl else []
+        self._region = TrustRegion(policy, c.max_kl)
         # Until the advantages' scale is known, β counts in full: as if they had always been 1.
         running = c.normalize_advantages == "running"
         self._advantage_scale = AdvantageScale() if running else AdvantageScale(1.0, 100)
@@ -93,76 +79,51 @@ class Update:
     def __call__(self, segments: list[Segment], progress: float) -> UpdateStats:
         """One optimizer step on the segments.
 
-            L = mean_t [ -log π(a_t|s_t) A_t  +  c (G_t - V(s_t))²  -  β H(π(·|s_t))
-                         +  κ Σ_cells -log p(changed) ]
+            L = mean_t [ -log π(a_t|s_t) A_t  +  c (G_t - V(s_t))²  -  β H(π(·|s_t)) ]  +  κ L_pred
 
-        with G_t of `returns.lambda_returns`, A_t = G_t - V(s_t) without gradient, β by its schedule
-        and `_stake`, and the mean (or sum) over all steps of all segments. One forward pass gives
-        values, bootstrap values and log-probabilities: all stem from the parameters that acted.
+        with G_t of `returns.lambda_returns`, A_t = G_t - V(s_t) without gradient, β and κ by their
+        schedules (β by `_stake` too), L_pred of the auxiliary task, and the mean (or sum) over all
+        steps of all segments. Values, bootstrap values and log-probabilities all stem from the
+        parameters that acted.
+
+        Args:
+            segments: closed, of one rollout.
+            progress: share of the budget that is spent, for the schedules.
 
         Raises:
             DivergedError: loss or gradient is not finite; nothing has been changed.
         """
-        c, net, gradient = self._config, self._network, self.torso_gradient
-        rate, prediction_coef = self._rate(progress), self._prediction_coef(progress)
-        reduction = c.loss_reduction
-
-        obs = segments[0].observations
-        if len(segments) > 1:
-            obs = np.concatenate([s.observations for s in segments])
-        pixels = torch.from_numpy(obs)
-        if gradient is None:
-            features, value_features = net.features(pixels.to(self._device), self._precision)
-        else:
-            memories = [torch.from_numpy(m[: len(obs)]) for m in self._agent.network.memories]
-            features = value_features = memories[-1].flatten(1).requires_grad_()
-        outputs, values = net.actor(features), net.critic(value_features).squeeze(-1)
-
+        c, policy, mean = self._config, self._policy, self._config.loss_reduction
+        outputs, values, features = policy.evaluate(_observations(segments))
         log_prob, entropy, returns, value = self._terms(segments, outputs, values)
         advantages = self._scale_advantages(returns - value.detach())
-        entropy_coef = self._entropy_coef(progress) * self._stake(advantages)
-        policy_loss = losses.policy_loss(log_prob, advantages, reduction)
-        value_loss = losses.value_loss(value, returns, reduction)
-        loss = policy_loss + c.value_coef * value_loss
-        loss = loss + losses.entropy_loss(entropy, entropy_coef, reduction)
-        prediction_loss = torch.tensor(math.nan)
-        if prediction_coef > 0.0:
-            prediction_loss = self._prediction_loss(segments, features)
-            loss = loss + prediction_coef * prediction_loss
+        beta = self._entropy_coef(progress) * self._stake(advantages)
+        kappa = self._prediction_coef(progress)
 
-        for parameter in self._parameters:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        if gradient is not None:
-            assert features.grad is not None
-            gradient.write(pixels, memories, features.grad)
-        grad_norm = clip_gradients(self._parameters, c.max_grad_norm)
-        loss_value = float(loss.detach())
-        if not math.isfinite(grad_norm) or not math.isfinite(loss_value):
-            raise DivergedError(
-                f"the loss is {loss_value:g} and the gradient's norm {grad_norm:g}"
-                f" after {self.count} updates",
-                "try a smaller --learning-rate or a --reward-transform",
-            )
-        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = base * rate
-        if c.max_kl:
-            kl = self._step_within(c.max_kl, pixels, outputs.detach())
-        else:
-            self.optimizer.step()
-            self.sync()
-            kl = math.nan
-        self.count += 1
+        policy_loss = losses.policy_loss(log_prob, advantages, mean)
+        value_loss = losses.value_loss(value, returns, mean)
+        loss = policy_loss + c.value_coef * value_loss + losses.entropy_loss(entropy, beta, mean)
+        surprise = torch.tensor(math.nan)
+        if kappa > 0.0:
+            channels = policy.agent.spec.channels
+            predictor = policy.network.predictor
+            surprise = prediction_loss(predictor, features, segments, channels, mean)
+            loss = loss + kappa * surprise
+
+        policy.backward(loss)
+        grad_norm = clip_gradients(policy.parameters, c.max_grad_norm)
+        self._check_finite(float(loss.detach()), grad_norm)
+        kl = self._step(self._rate(progress), outputs.detach())
         return UpdateStats(
             policy_loss=float(policy_loss.detach()),
             value_loss=float(value_loss.detach()),
             entropy=float(entropy.detach().mean()),
             grad_norm=grad_norm,
-            explained_variance=_explained_variance(returns, value.detach()),
-            learning_rate=self._base_rates[0] * rate,
-            entropy_coef=entropy_coef,
+            explained_variance=losses.explained_variance(returns, value.detach()),
+            learning_rate=self._base_rates[0] * self._rate(progress),
+            entropy_coef=beta,
             approx_kl=kl,
-            prediction_loss=float(prediction_loss.detach()),
+            prediction_loss=float(surprise.detach()),
         )
 
     def _terms(
@@ -171,63 +132,24 @@ class Update:
         """log π(a_t|s_t), H(π(·|s_t)), G_t and V(s_t) of all steps; each (T,).
 
         Args:
-            outputs, values: a row an observation, those that close a segment included.
+            outputs, values: one row per observation, those that close a segment included.
         """
-        c, action = self._config, self._agent.spec.action
-        log_std = getattr(self._network, "log_std", None)
+        c, policy = self._config, self._policy
         terms = []
         row = 0
         for s in segments:
             steps, rows = slice(row, row + s.steps), slice(row, row + s.steps + 1)
             row = rows.stop
-            actions = torch.from_numpy(s.actions).to(self._device)
-            log_prob, entropy = log_prob_and_entropy(action, outputs[steps], actions, log_std)
+            actions = torch.from_numpy(s.actions).to(outputs.device)
+            log_prob, entropy = log_prob_and_entropy(
+                policy.agent.spec.action, outputs[steps], actions, policy.log_std
+            )
             discounts = torch.from_numpy(c.gamma * (1.0 - s.terminated))
             rewards = torch.from_numpy(s.rewards)
             returns = lambda_returns(rewards, discounts, values[rows], c.gae_lambda)
             terms.append((log_prob, entropy, returns, values[steps]))
         log_prob, entropy, returns, value = (torch.cat(part) for part in zip(*terms, strict=True))
         return log_prob, entropy, returns, value
-
-    def _prediction_loss(self, segments: list[Segment], features: Tensor) -> Tensor:
-        """Of `losses.prediction_loss` over all steps; `features` have a row an observation."""
-        starts = itertools.accumulate((s.steps + 1 for s in segments), initial=0)
-        rows = [features[row : row + s.steps] for row, s in zip(starts, segments, strict=False)]
-        channels = self._agent.spec.channels
-        changed = np.concatenate([changes(s.observations, channels) for s in segments])
-        followed = np.concatenate([1.0 - s.terminated for s in segments])
-        return losses.prediction_loss(
-            self._network.predictor(torch.cat(rows)),
-            torch.from_numpy(changed).to(self._device),
-            torch.from_numpy(followed).to(self._device),
-            self._config.loss_reduction,
-        )
-
-    @torch.no_grad()
-    def _step_within(self, bound: float, obs: Tensor, outputs: Tensor) -> float:
-        """One optimizer step in a trust region; returns its KL(before ‖ after).
-
-        That is measured on a few of the update's observations. A step beyond the bound δ is
-        shortened, θ ← θ + √(δ / KL) Δθ: the divergence is quadratic in a small step (as in
-        Wu et al. 2017, arXiv 1708.05144, who predict it instead of measuring).
-        """
-        log_std = getattr(self._network, "log_std", None)
-        old_log_std = None if log_std is None else log_std.clone()
-        torch._foreach_copy_(self._before, self._parameters)
-        self.optimizer.step()
-        self.sync()
-        rows = slice(None, None, -(-len(obs) // _PROBES))
-        if self.torso_gradient is None:
-            new_outputs, _ = self._network(obs[rows].to(self._device), self._precision)
-        else:
-            new_outputs = self._network.actor(self.torso_gradient.features(len(obs), rows))
-        action = self._agent.spec.action
-        moved = divergence(action, outputs[rows], new_outputs, old_log_std, log_std)
-        kl = float(moved.mean())
-        if math.isfinite(kl) and kl > bound:
-            torch._foreach_lerp_(self._parameters, self._before, 1.0 - math.sqrt(bound / kl))
-            self.sync()
-        return kl
 
     def _scale_advantages(self, advantages: Tensor) -> Tensor:
         mode = self._config.normalize_advantages
@@ -249,52 +171,44 @@ class Update:
             return 1.0
         return min(1.0, self._advantage_scale.update(float(advantages.square().mean())) / threshold)
 
-    def sync(self) -> None:
-        """Let everything that has its own form of the parameters take them over."""
-        if self._device.type != "cpu":
-            for name, parameter in self._network.named_parameters():
-                self._agent.weights[name][...] = parameter.detach().cpu().numpy()
-        if self.torso_gradient is not None:
-            self.torso_gradient.sync()
-        self._agent.network.sync()
+    def _check_finite(self, loss: float, grad_norm: float) -> None:
+        if not math.isfinite(grad_norm) or not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss is {loss:g} and the gradient's norm {grad_norm:g}"
+                f" after {self.count} updates",
+                "try a smaller --learning-rate or a --reward-transform",
+            )
+
+    def _step(self, rate: float, outputs: Tensor) -> float:
+        """θ ← θ - η g in the trust region; returns the KL divergence of the full step."""
+        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = base * rate
+        kl = self._region.step(self.optimizer, outputs)
+        self.count += 1
+        return kl
+
+    # --- checkpoint
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """What later updates depend on, the parameters apart, by checkpoint name."""
-        state = optimizer_state(self.optimizer, self._network)
+        state = optimizer_state(self.optimizer, self._policy.network)
         state["learner.advantages"] = self._advantage_scale.get_state()
         state["learner.updates"] = np.array([self.count], np.int64)
         return state
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from `get_state`, the parameters already being what they were.
+        """Take up `get_state`, the parameters already being what they were.
 
         Raises:
             KeyError, ValueError, TypeError: the state does not belong to this network.
         """
-        load_optimizer(self.optimizer, self._network, state)
+        load_optimizer(self.optimizer, self._policy.network, state)
         self._advantage_scale.set_state(state["learner.advantages"])
         self.count = int(state["learner.updates"][0])
-        self.sync()
 
 
-def _explained_variance(target: Tensor, value: Tensor) -> float:
-    """1 - Var(G - V) / Var(G): 1 is a perfect critic, 0 no better than a constant."""
-    variance = float(target.var(correction=0))
-    return 1.0 - float((target - value).var(correction=0)) / variance if variance > 0 else math.nan
-
-
-def entropy_schedule(config: TrainConfig) -> Schedule:
-    """β as a function of the share of the budget that is spent (resolved config)."""
-    return Schedule(
-        config.entropy_coef, config.entropy_coef_end, config.entropy_schedule, config.entropy_hold
-    )
-
-
-def prediction_schedule(config: TrainConfig) -> Schedule:
-    """κ as a function of the share of the budget that is spent (resolved config)."""
-    return Schedule(config.prediction_coef or 0.0, 0.0, until=config.prediction_share or 1.0)
-
-
-def learning_rate_schedule(config: TrainConfig) -> Schedule:
-    """The factor on every learning rate as a function of the share of the budget (resolved)."""
-    return Schedule(1.0, config.learning_rate_end, config.learning_rate_schedule)
+def _observations(segments: list[Segment]) -> NDArray[Any]:
+    """(N, *obs_shape): of all segments, the closing ones included."""
+    if len(segments) == 1:  # no copy
+        return segments[0].observations
+    return np.concatenate([s.observations for s in segments])

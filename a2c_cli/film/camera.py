@@ -16,8 +16,8 @@ from a2c_cli.errors import CheckpointError
 from a2c_cli.evaluation.evaluate import Episode
 from a2c_cli.film.panel import Moment, Panel, Pixels, enlarge, tint
 from a2c_cli.film.policy_bars import describe
-from a2c_cli.policies.acting import entropy
 from a2c_cli.policies.agent import Agent, Decision
+from a2c_cli.policies.distributions import entropy
 
 Look = Callable[[Obs, Any], NDArray[np.float32]]
 

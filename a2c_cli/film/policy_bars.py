@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from a2c_cli.envs.spec import ActionSpec
 from a2c_cli.film.canvas import BOX, BRIGHT, DIM, Canvas, Colour
-from a2c_cli.policies.acting import probabilities
+from a2c_cli.policies.distributions import probabilities
 
 BAR: Colour = (92, 120, 160)
 TAKEN: Colour = (255, 178, 66)

@@ -8,14 +8,13 @@ and record need, so they never import torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2c_cli.envs.spec import ActionSpec, Obs
+from a2c_cli.envs.spec import Obs
 from a2c_cli.policies.convolution import Activation, ConvTorso, Floats, runs
 from a2c_cli.policies.layout import Layout
 
@@ -76,12 +75,13 @@ class ActingNetwork:
     Args:
         layout: the network's shape.
         weights: the parameters by their torch names; float32, shared with their owner.
-        rows: how many observations' activations to remember; see `memories`. The last row is the
-            one that is written where nobody names one.
+        remembered: how many observations' activations can be remembered; see `memories`.
     """
 
-    def __init__(self, layout: Layout, weights: Mapping[str, Floats], rows: int = 1) -> None:
+    def __init__(self, layout: Layout, weights: Mapping[str, Floats], remembered: int = 0) -> None:
         self._layout, self._weights = layout, weights
+        self._remembered, self._next = remembered, 0
+        rows = remembered + 1  # the last is for what need not be remembered
         self._activate: Activation = _relu if layout.activation == "relu" else np.tanh
         self._convs: ConvTorso | None = None
         self._hidden: _RowDense | None = None
@@ -107,9 +107,10 @@ class ActingNetwork:
 
     @property
     def memories(self) -> list[Floats]:
-        """What the shared torso's layers gave for each remembered observation.
+        """What the shared torso's layers gave for each remembered observation, in order.
 
-        (rows, height, width, channels) a convolution, (rows, units) a hidden layer, in order.
+        (rows, height, width, channels) per convolution, (rows, units) per hidden layer. The last
+        row is that of an observation which was not to be remembered.
         """
         assert self._convs is not None
         return self._convs.memories + ([] if self._hidden is None else [self._hidden.memory])
@@ -121,13 +122,21 @@ class ActingNetwork:
             pairs = [(self._weights[f"{n}.weight"], self._weights[f"{n}.bias"]) for n in names]
             self._convs.sync(pairs, self._layout.scale)
 
-    def forward(self, obs: Obs, row: int = -1) -> tuple[Floats, float]:
+    def forget(self) -> None:
+        """Start remembering from the first row again."""
+        self._next = 0
+
+    def forward(self, obs: Obs, remember: bool = False) -> tuple[Floats, float]:
         """Actor outputs (outputs,) and the value; the array is reused by the next call.
 
         Args:
             obs: (*obs_shape), uint8 pixels or float32 features.
-            row: of the memory to keep the activations in.
+            remember: keep the activations until `forget`, where there is room for them.
         """
+        row = -1
+        if remember and self._remembered:
+            row = self._next
+            self._next += 1
         if self._convs is not None:
             changed = self._convs.forward(obs, row)
             hidden = self._hidden
@@ -143,58 +152,3 @@ class ActingNetwork:
             x = layer.forward(x)
             self._activate(x, x)
         return x
-
-
-def probabilities(logits: Floats) -> list[float]:
-    """softmax of one choice's logits, in double precision."""
-    values = logits.tolist()
-    highest = max(values)
-    weights = [math.exp(v - highest) for v in values]
-    total = sum(weights)
-    return [w / total for w in weights]
-
-
-def entropy(action: ActionSpec, outputs: Floats, log_std: Floats | None) -> float:
-    """H(π(·|s)) in nats of one observation's policy; see `heads.log_prob_and_entropy`."""
-    if action.kind == "continuous":
-        assert log_std is not None
-        return float(log_std.sum()) + 0.5 * len(outputs) * (1.0 + math.log(2 * math.pi))
-    parts = np.split(outputs, np.cumsum(action.sizes)[:-1])
-    return -sum(p * math.log(p) for part in parts for p in probabilities(part) if p > 0.0)
-
-
-def choose(
-    action: ActionSpec,
-    outputs: Floats,
-    log_std: Floats | None,
-    rng: np.random.Generator,
-    greedy: bool,
-) -> Any:
-    """The policy's action: sampled by inverse transform, or the most probable one.
-
-    Returns:
-        int, (choices,) int64, or (numbers,) float32 in the policy's own units.
-    """
-    if action.kind == "continuous":
-        if greedy:
-            return outputs.copy()
-        assert log_std is not None
-        noise = rng.standard_normal(len(outputs), dtype=np.float32)
-        return outputs + np.exp(log_std) * noise
-    if action.kind == "discrete":
-        return _choose_one(outputs, rng, greedy)
-    starts = np.cumsum(action.sizes)[:-1]
-    return np.array([_choose_one(part, rng, greedy) for part in np.split(outputs, starts)])
-
-
-def _choose_one(logits: Floats, rng: np.random.Generator, greedy: bool) -> int:
-    if greedy:
-        return int(logits.argmax())
-    u = rng.random()
-    pi = probabilities(logits)
-    for i, p in enumerate(pi):
-        u -= p
-        if u < 0.0:
-            return i
-    # Rounding left a sliver above the last one: it belongs to the most probable action.
-    return pi.index(max(pi))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2c_cli.envs.spec import EnvSpec, Obs
-from a2c_cli.policies.acting import ActingNetwork, choose
+from a2c_cli.policies.acting import ActingNetwork
+from a2c_cli.policies.distributions import choose
 from a2c_cli.policies.layout import Layout
 from a2c_cli.policies.normalizer import ObsNormalizer
 from a2c_cli.rng import make_generator
@@ -19,11 +20,13 @@ class Decision(NamedTuple):
     """What an agent made of one observation.
 
     Args:
+        observation: as the network took it.
         action: in the policy's own form: int, (choices,) or (numbers,).
         outputs: (outputs,) logits or means; the array is reused by the next decision.
         value: V(s), in units of the rewards that the learner saw.
     """
 
+    observation: Obs
     action: Any
     outputs: NDArray[np.float32]
     value: float
@@ -38,7 +41,7 @@ class Agent:
         weights: its parameters by their torch names, float32; shared, not copied.
         normalizer: of vector observations, or None.
         rng: decides sampled actions.
-        rows: observations whose activations the network remembers; 1 unless it learns.
+        remembered: observations whose activations the network can remember, for learning.
     """
 
     def __init__(
@@ -48,11 +51,11 @@ class Agent:
         weights: Mapping[str, NDArray[np.float32]],
         normalizer: ObsNormalizer | None = None,
         rng: np.random.Generator | None = None,
-        rows: int = 1,
+        remembered: int = 0,
     ) -> None:
         self.spec, self.layout, self.weights = spec, layout, weights
         self.normalizer = normalizer
-        self.network = ActingNetwork(layout, weights, rows)
+        self.network = ActingNetwork(layout, weights, remembered)
         self.rng = rng if rng is not None else make_generator(0)
 
     def act(self, obs: Obs, greedy: bool = False) -> Any:
@@ -68,11 +71,16 @@ class Agent:
         """
         return self.spec.action.to_env(self.decide(obs, greedy).action)
 
-    def decide(self, obs: Obs, greedy: bool = False) -> Decision:
-        """As `act`, with what the decision was made from."""
-        outputs, value = self.network.forward(self.prepare(obs))
+    def decide(self, obs: Obs, greedy: bool = False, remember: bool = False) -> Decision:
+        """As `act`, with what the decision was made from.
+
+        Args:
+            remember: keep the network's activations; see `ActingNetwork.forward`.
+        """
+        prepared = self.prepare(obs)
+        outputs, value = self.network.forward(prepared, remember)
         action = choose(self.spec.action, outputs, self.network.log_std, self.rng, greedy)
-        return Decision(action, outputs, value)
+        return Decision(prepared, action, outputs, value)
 
     def value(self, obs: Obs) -> float:
         """V(s) of one observation, in units of the rewards that the learner saw."""

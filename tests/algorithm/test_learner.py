@@ -378,10 +378,10 @@ def test_the_features_after_a_step_are_those_of_the_torch_module(
     (lived,), _ = Life(learner, spec).segments(["....."])
     rows = slice(None, None, 2)
     obs = torch.from_numpy(np.stack(lived.obs))[rows]
-    assert learner.update.torso_gradient is not None
+    assert learner.policy._gradient is not None
     with torch.no_grad():
         expected = learner.network.torso(obs / 255.0)
-    actual = learner.update.torso_gradient.features(6, rows)
+    actual = learner.policy._gradient.features(6, rows)
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 

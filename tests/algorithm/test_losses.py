@@ -8,7 +8,7 @@ import pytest
 import torch
 from specs import DISCRETE, MULTI
 
-from a2c_cli.algorithm.losses import entropy_loss, policy_loss, prediction_loss, value_loss
+from a2c_cli.algorithm.losses import entropy_loss, policy_loss, value_loss
 from a2c_cli.policies.distributions import log_prob_and_entropy
 
 
@@ -84,18 +84,3 @@ def test_entropy_is_at_its_stationary_point_where_the_policy_is_uniform() -> Non
     entropy_loss(entropy, 1.0).backward()
     assert entropy.tolist() == pytest.approx([math.log(2) + math.log(3)] * 2)
     torch.testing.assert_close(logits.grad, torch.zeros_like(logits))
-
-
-@pytest.mark.parametrize(("reduction", "divisor"), [("mean", 3), ("sum", 1)])
-def test_prediction_gradient_is_probability_minus_change_where_the_stream_goes_on(
-    reduction: str, divisor: int
-) -> None:
-    logits = torch.tensor([[0.0, 2.0], [-1.0, 0.5], [3.0, -3.0]], requires_grad=True)
-    changed = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-    followed = torch.tensor([1.0, 0.0, 1.0])
-    loss = prediction_loss(logits, changed, followed, reduction)
-    loss.backward()
-    p = torch.sigmoid(logits.detach())
-    surprise = -(changed * p.log() + (1 - changed) * (1 - p).log()).sum(1) * followed
-    assert loss.item() == pytest.approx(float(surprise.sum()) / divisor)
-    torch.testing.assert_close(logits.grad, (p - changed) * followed[:, None] / divisor)

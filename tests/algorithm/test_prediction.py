@@ -8,7 +8,7 @@ import torch
 from specs import pixel_spec, random_obs, settings_for, vector_spec
 
 from a2c_cli.algorithm.learner import Learner
-from a2c_cli.algorithm.prediction import changes, grid
+from a2c_cli.algorithm.prediction import changes, grid, surprise
 from a2c_cli.config.defaults import resolve
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.envs.stream import Transition
@@ -96,3 +96,18 @@ def test_acting_does_not_depend_on_it() -> None:
     with torch.no_grad():
         learner.network.predictor.weight.add_(1.0)
     np.testing.assert_array_equal(learner.agent.network.forward(obs)[0], before)
+
+
+@pytest.mark.parametrize(("reduction", "divisor"), [("mean", 3), ("sum", 1)])
+def test_prediction_gradient_is_probability_minus_change_where_the_stream_goes_on(
+    reduction: str, divisor: int
+) -> None:
+    logits = torch.tensor([[0.0, 2.0], [-1.0, 0.5], [3.0, -3.0]], requires_grad=True)
+    changed = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    followed = torch.tensor([1.0, 0.0, 1.0])
+    loss = surprise(logits, changed, followed, reduction)
+    loss.backward()
+    p = torch.sigmoid(logits.detach())
+    nats = -(changed * p.log() + (1 - changed) * (1 - p).log()).sum(1) * followed
+    assert loss.item() == pytest.approx(float(nats.sum()) / divisor)
+    torch.testing.assert_close(logits.grad, (p - changed) * followed[:, None] / divisor)

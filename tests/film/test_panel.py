@@ -14,7 +14,7 @@ from a2c_cli.envs.spec import ActionSpec
 from a2c_cli.film.canvas import BACKGROUND, BOX
 from a2c_cli.film.panel import CURVE, POLICY, VALUE, Moment, Panel, enlarge, tint
 from a2c_cli.film.policy_bars import BAR, TAKEN, Chance, Spread, describe
-from a2c_cli.policies.acting import entropy
+from a2c_cli.policies.distributions import entropy
 
 ATARI = (420, 320)  # a screen of 210 x 160, twice
 

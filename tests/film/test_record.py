@@ -20,8 +20,8 @@ from a2c_cli.film.camera import Camera
 from a2c_cli.film.panel import Moment, Panel
 from a2c_cli.film.policy_bars import describe
 from a2c_cli.film.record import record
-from a2c_cli.policies.acting import entropy
 from a2c_cli.policies.agent import Decision
+from a2c_cli.policies.distributions import entropy
 from a2c_cli.runs.loading import make_agent_env
 
 

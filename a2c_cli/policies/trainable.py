@@ -1,0 +1,202 @@
+"""The door between acting and learning: one set of parameters to act with and to differentiate.
+
+An update wants π and V of the very observations on which the policy has just acted, with the very
+parameters that acted. So nothing is computed twice:
+
+    decide(obs)    the acting network (NumPy) gives π and V  and remembers its activations
+       ...         T times, then remember(last obs)
+    evaluate(obs)  the heads (torch) on the remembered features      ── or the whole torch module
+    backward(loss) autograd down to the features, then by hand through the torso (gradient.py)
+    step, sync()   the new parameters reach both
+
+Who uses it need not know which way was taken: without convolutions, on a GPU, or with very long
+segments nothing is remembered, and the torch module does all of it by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from a2c_cli.config.settings import TrainConfig
+from a2c_cli.envs.spec import EnvSpec, Obs
+from a2c_cli.policies.agent import Agent, Decision
+from a2c_cli.policies.gradient import TorsoGradient
+from a2c_cli.policies.layout import make_layout
+from a2c_cli.policies.network import ActorCritic
+from a2c_cli.policies.normalizer import ObsNormalizer
+from a2c_cli.rng import make_generator, pack_generator, unpack_generator
+
+_MOST_REMEMBERED = 2048  # observations, about 40 KB each
+
+
+class Evaluation(NamedTuple):
+    """What the parameters say of N observations, with gradient.
+
+    Args:
+        outputs: (N, outputs) logits or means.
+        values: (N,) V(s).
+        features: (N, features), what entered the actor head.
+    """
+
+    outputs: Tensor
+    values: Tensor
+    features: Tensor
+
+
+class Trainable:
+    """A policy and its value function, acting on one observation and differentiable on many.
+
+    Args:
+        config: resolved for this environment.
+        spec: the environment.
+        device: where it is differentiated; acting stays on the CPU.
+        precision: of the torso in `evaluate` and `backward`.
+    """
+
+    def __init__(
+        self, config: TrainConfig, spec: EnvSpec, device: torch.device, precision: torch.dtype
+    ) -> None:
+        c, layout = config, make_layout(config, spec)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(c.seed)
+            self.network = ActorCritic(layout, c.init, c.log_std_init or 0.0)
+        self.network.to(device)
+        self.parameters: list[Tensor] = list(self.network.parameters())
+        self._device, self._precision = device, precision
+        weights = {name: p.detach().cpu().numpy() for name, p in self.network.named_parameters()}
+        # The closing observation of each segment included.
+        observations = c.segments_per_update * (c.n_steps + 1)
+        remembers = bool(layout.convs) and c.n_steps > 0 and observations <= _MOST_REMEMBERED
+        self._gradient: TorsoGradient | None = None
+        if remembers and device.type == "cpu":
+            torso = list(self.network.torso.parameters())
+            self._gradient = TorsoGradient(layout, torso, observations, precision)
+        self.agent = Agent(
+            spec,
+            layout,
+            weights,
+            ObsNormalizer(spec.obs_shape[0]) if c.normalize_obs else None,
+            make_generator(c.seed, 1),
+            0 if self._gradient is None else observations,
+        )
+        self._pixels = torch.empty(0)  # of the last `evaluate`
+        self._features = self._pixels
+
+    @property
+    def log_std(self) -> Tensor | None:
+        """(numbers,) ln σ of a Gaussian policy, with gradient; None for discrete actions."""
+        return getattr(self.network, "log_std", None)
+
+    # --- acting
+
+    def decide(self, obs: Obs) -> Decision:
+        """Sample an action; the observation's activations are remembered for `evaluate`."""
+        if self.agent.normalizer is not None:
+            self.agent.normalizer.update(obs)
+        return self.agent.decide(obs, remember=True)
+
+    def remember(self, prepared: Obs) -> None:
+        """As if `decide` had been asked about an observation, already prepared for the network."""
+        if self._gradient is not None:
+            self.agent.network.forward(prepared, remember=True)
+
+    def forget(self) -> None:
+        """Begin a new rollout: what is decided from here on belongs to the next `evaluate`."""
+        self.agent.network.forget()
+
+    # --- learning
+
+    def evaluate(self, observations: NDArray[Any]) -> Evaluation:
+        """π and V of all observations since the last `forget`, with gradient.
+
+        Args:
+            observations: (N, *obs_shape), prepared, in the order in which they were decided on.
+        """
+        net = self.network
+        self._pixels = torch.from_numpy(observations)
+        if self._gradient is None:
+            features, value_features = net.features(self._pixels.to(self._device), self._precision)
+        else:
+            memories = self._memories()
+            features = value_features = memories[-1].flatten(1).requires_grad_()
+        self._features = features
+        return Evaluation(net.actor(features), net.critic(value_features).squeeze(-1), features)
+
+    def backward(self, loss: Tensor) -> None:
+        """Set every parameter's `grad` to that of a loss on the last `evaluate`."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._gradient is not None:
+            assert self._features.grad is not None
+            self._gradient.write(self._pixels, self._memories(), self._features.grad)
+
+    @torch.no_grad()
+    def outputs_of(self, rows: slice) -> Tensor:
+        """(n, outputs) of some of the last `evaluate`'s observations, by today's parameters."""
+        if self._gradient is None:
+            outputs, _ = self.network(self._pixels[rows].to(self._device), self._precision)
+        else:
+            features = self._gradient.features(len(self._pixels), rows)
+            outputs = self.network.actor(features)
+        return outputs  # type: ignore[no-any-return]
+
+    def sync(self) -> None:
+        """Let the acting network and the gradient take over parameters that have changed."""
+        if self._device.type != "cpu":
+            for name, parameter in self.network.named_parameters():
+                self.agent.weights[name][...] = parameter.detach().cpu().numpy()
+        if self._gradient is not None:
+            self._gradient.sync()
+        self.agent.network.sync()
+
+    def _memories(self) -> list[Tensor]:
+        count = len(self._pixels)
+        return [torch.from_numpy(m[:count]) for m in self.agent.network.memories]
+
+    # --- checkpoint
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Parameters, generator and normaliser as plain arrays by checkpoint name."""
+        state: dict[str, NDArray[Any]] = {
+            f"network.{n}": w.copy() for n, w in self.agent.weights.items()
+        }
+        state["rng.policy"] = pack_generator(self.agent.rng)
+        if self.agent.normalizer is not None:
+            for key, value in self.agent.normalizer.get_state().items():
+                state[f"normalizer.{key}"] = value
+        return state
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up `get_state`.
+
+        Raises:
+            KeyError, ValueError, TypeError: the state does not belong to this network.
+        """
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(as_tensor(state[f"network.{name}"], parameter.shape))
+        unpack_generator(self.agent.rng, state["rng.policy"])
+        if self.agent.normalizer is not None:
+            self.agent.normalizer.set_state(
+                {k.removeprefix("normalizer."): v for k, v in state.items() if "normalizer." in k}
+            )
+        self.sync()
+        self.forget()
+
+
+def as_tensor(array: NDArray[Any], shape: torch.Size) -> Tensor:
+    """A copy of a float32 array of a checkpoint.
+
+    Raises:
+        ValueError: it has another shape or type.
+    """
+    if tuple(array.shape) != tuple(shape) or array.dtype != np.float32:
+        raise ValueError(f"a tensor has shape {array.shape}, expected {tuple(shape)}")
+    return torch.from_numpy(array.copy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
@@ -101,11 +102,16 @@ def _find(env_id: str) -> Any:
 
 
 def _import_module(env_id: str) -> str:
+    """Import the module of `module:Id`, as `python -m` would find it; returns the Id alone."""
     module, colon, name = env_id.rpartition(":")
     if not colon:
         return env_id
     import importlib
 
+    with contextlib.suppress(OSError):  # the directory may be gone
+        here = os.getcwd()
+        if here not in sys.path:  # the console script has its own directory there instead
+            sys.path.insert(0, here)
     try:
         importlib.import_module(module)
     except Exception as error:

@@ -120,6 +120,10 @@ def test_matplotlib_is_known_to_the_drawing_alone() -> None:
     assert users_of("matplotlib") == {"plots.axes", "plots.figures"}
 
 
+def test_templates_are_known_to_the_page_alone() -> None:
+    assert users_of("jinja2") == {"plots.page"}
+
+
 def test_ray_is_known_to_its_backend_alone() -> None:
     assert users_of("ray") == {"sweep.cluster", "sweep.node"}
 

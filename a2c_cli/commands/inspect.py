@@ -30,8 +30,8 @@ def inspect(
     checkpoint: options.Checkpoint = None,
     weights: Annotated[
         bool,
-        typer.Option("--weights", help="Also the norm of each layer, units that cannot fire for"
-                     " any observation, numbers that are none."),
+        typer.Option("--weights", help="Also the norm and the largest weight of each layer, and how"
+                     " many are NaN or infinite."),
     ] = False,
     filters: Annotated[
         Optional[Path],  # noqa: UP045
@@ -41,8 +41,8 @@ def inspect(
     play: Annotated[
         int,
         typer.Option(min=0, metavar="STEPS", show_default=False,
-                     help="Also play so many steps, and count the units that stay silent"
-                     " on all of them."),
+                     help="Also play this many steps, and count the dead units: those that give 0"
+                     " at every one of them."),
     ] = 0,
     env: options.TrustedEnv = None,
     json: options.Json = False,

@@ -64,34 +64,33 @@ def plot(
         raise ConfigError("--evaluation is for an .html page", "add --output FILE.html")
     if output is not None:
         try:
-            from a2c_cli.plots import figures as plots
-            from a2c_cli.plots import page
-            from a2c_cli.plots import sections as exhibits
+            from a2c_cli.plots import figures, page
+            from a2c_cli.plots.evaluation_file import read_evaluation
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "matplotlib":
                 raise
             raise A2CError(
                 "a picture needs matplotlib", "install it: pip install matplotlib"
             ) from None
-        pictures = [f".{name}" for name in plots.SUFFIXES]
+        pictures = [f".{name}" for name in figures.SUFFIXES]
         if suffix not in (*pictures, PAGE):
             raise ConfigError(
                 f"--output {output} is of no kind that can be drawn",
                 f"end it in {', '.join(pictures)} or {PAGE}",
             )
-        evaluations = [exhibits.read_evaluation(path) for path in evaluation or ()]
+        evaluations = [read_evaluation(path) for path in evaluation or ()]
     paths = find_runs(runs or [])
     if not runs:
         report.say(f"plotting {paths[0]}", quiet)
     found, left_out = read_runs(paths)
-    panels, doubles = compare(found)
+    comparisons, doubles = compare(found)
     for note in (*left_out, *doubles):
         report.say(f"note: {note}", quiet)
     if output is not None:
         if suffix == PAGE:
-            data = page.make_page(panels, evaluations).encode()
+            data = page.make_page(comparisons, evaluations).encode()
         else:
-            data = plots.draw(panels, suffix.removeprefix("."))
+            data = figures.draw(comparisons, suffix.removeprefix("."))
         write_output(output, data)
         report.say(f"wrote {output}", quiet)
-    report.curves(panels, output, json=json)
+    report.curves(comparisons, output, json=json)

@@ -1,4 +1,4 @@
-"""One panel of a picture of learning curves: a quantity of all groups over agent steps."""
+"""One chart of learning curves: a quantity of all groups over agent steps, on matplotlib axes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from a2c_cli.plots.comparison import Curve, Group, Panel
+from a2c_cli.plots.comparison import Comparison, Curve, Group
 from a2c_cli.runs.metrics import EVALUATION, SERIES
 from a2c_cli.text import short_count
 
-RETURNS = "returns"  # the panel of episode returns, beside those of `SERIES`
+RETURNS = "returns"  # the chart of episode returns, beside those of `SERIES`
 _SCHEDULES = ("train/learning_rate", "train/entropy_coef")
 _MOST_POINTS = 1500  # single games drawn of a group
 _STYLES = ("-", "--", ":", "-.")
@@ -31,7 +31,9 @@ class Theme:
     groups: tuple[str, ...]
 
 
-def draw_panel(axes: Axes, panel: Panel, name: str, theme: Theme, *, bottom: bool = True) -> None:
+def draw_chart(
+    axes: Axes, comparison: Comparison, name: str, theme: Theme, *, bottom: bool = True
+) -> None:
     """Draw one quantity of all groups of an environment.
 
     Args:
@@ -39,25 +41,26 @@ def draw_panel(axes: Axes, panel: Panel, name: str, theme: Theme, *, bottom: boo
         bottom: whether nothing stands below it, so that it needs the steps' label.
     """
     _dress(axes, theme)
-    last = max(run.env_steps for group in panel.groups for run in group.runs)
+    last = max(run.env_steps for group in comparison.groups for run in group.runs)
     axes.set_xlim(0, max(last, 1))
     _count_on(axes.xaxis)
-    for group in panel.groups:
+    for group in comparison.groups:
         if name == RETURNS:
             _draw_returns(axes, group, theme)
         elif name in group.series:
             # Equal schedules lie on each other: the upper one is thinner, so that both show.
-            below = len(panel.groups) - 1 - panel.groups.index(group) if name in _SCHEDULES else 0
-            _draw_curve(axes, group.series[name], group.number, theme, 1.8 + 1.2 * min(below, 3))
+            above = comparison.groups[comparison.groups.index(group) + 1 :]
+            extra = 1.2 * min(len(above), 3) if name in _SCHEDULES else 0.0
+            _draw_curve(axes, group.series[name], group.number, theme, 1.8 + extra)
     if name == RETURNS:
         axes.set_ylabel("episode return")
-        _draw_reference(axes, panel, theme)
-        if panel.frame_skip is not None and panel.frame_skip != 1:
-            _add_frames(axes, panel.frame_skip, theme)
+        _draw_reference(axes, comparison, theme)
+        if comparison.frame_skip is not None and comparison.frame_skip != 1:
+            _add_frames(axes, comparison.frame_skip, theme)
     else:
-        _scale(axes, panel, name, theme)
+        _scale(axes, comparison, name, theme)
     if bottom:
-        same = panel.frame_skip == 1 and name == RETURNS
+        same = comparison.frame_skip == 1 and name == RETURNS
         axes.set_xlabel("agent steps (= frames)" if same else "agent steps")
 
 
@@ -82,17 +85,17 @@ def _count_on(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda x, _: short_count(x)))
 
 
-def _scale(axes: Axes, panel: Panel, name: str, theme: Theme) -> None:
+def _scale(axes: Axes, comparison: Comparison, name: str, theme: Theme) -> None:
     """The y axis of a metric: from 0, or logarithmic for losses that fall by orders."""
     axes.set_ylabel(SERIES[name])
-    values = np.concatenate([g.series[name].center for g in panel.groups if name in g.series])
+    values = np.concatenate([g.series[name].center for g in comparison.groups if name in g.series])
     if name == "train/value_loss" and 0 < 30 * float(np.median(values)) < values.max():
         axes.set_yscale("log", nonpositive="mask")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         return
-    if name == "train/entropy" and panel.max_entropy is not None:
-        _level(axes, panel.max_entropy, f"maximum {panel.max_entropy:.2f}", theme)
+    if name == "train/entropy" and comparison.max_entropy is not None:
+        _level(axes, comparison.max_entropy, f"maximum {comparison.max_entropy:.2f}", theme)
     low, high = axes.get_ylim()
     if values.min() >= 0:
         low, high = 0.0, high if values.max() > 0 else 1.0
@@ -152,12 +155,12 @@ def point_stride(group: Group) -> int:
     return -(-sum(len(run.episode_steps) for run in group.runs) // _MOST_POINTS)
 
 
-def _draw_reference(axes: Axes, panel: Panel, theme: Theme) -> None:
-    if panel.reference is None:
+def _draw_reference(axes: Axes, comparison: Comparison, theme: Theme) -> None:
+    if comparison.reference is None:
         return
     low, high = axes.get_ylim()
     far = []
-    for name, score in zip(("random", "human"), panel.reference, strict=True):
+    for name, score in zip(("random", "human"), comparison.reference, strict=True):
         if low - 0.5 * (high - low) <= score <= high + 0.5 * (high - low):
             _level(axes, score, f"{name} {_signed(f'{score:,g}')}", theme)
         else:  # a line so far away would press the curve flat

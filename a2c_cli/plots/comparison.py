@@ -39,7 +39,7 @@ class Group:
 
     Args:
         label: what sets it apart from other groups; "" if nothing does.
-        number: of its label among those of all panels, from 0: the same label, the same colour.
+        number: of its label among all labels, from 0: the same label, the same colour.
         runs: at least one, ordered by seed.
         returns: the mean return of the last 100 episodes.
         series: the metrics that its runs have logged.
@@ -58,13 +58,13 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """All groups of one environment.
+class Comparison:
+    """The groups of one environment, side by side.
 
     Args:
         env_id: its Gymnasium id.
         groups: ordered by the settings that set them apart.
-        frame_skip: frames an agent step; None if the runs do not agree.
+        frame_skip: frames per agent step; None if the runs do not agree.
         reference: return of (random play, a human tester), where known.
         max_entropy: of the policy, nats, where known.
     """
@@ -77,7 +77,7 @@ class Panel:
 
     @property
     def series(self) -> list[str]:
-        """The metrics of any of its groups that have a panel of their own."""
+        """The metrics of any of its groups that have a chart of their own."""
         return [name for name in SERIES if any(name in group.series for group in self.groups)]
 
 
@@ -87,7 +87,7 @@ class _Gathered:
     runs: list[Run] = field(default_factory=list)
 
 
-def compare(runs: Sequence[Run]) -> tuple[list[Panel], list[str]]:
+def compare(runs: Sequence[Run]) -> tuple[list[Comparison], list[str]]:
     """Sort runs into environments and groups, and sum each group up.
 
     A group is of runs whose settings agree except for the seed and for those that nothing
@@ -95,7 +95,7 @@ def compare(runs: Sequence[Run]) -> tuple[list[Panel], list[str]]:
     independent sample.
 
     Returns:
-        The panels in the order of their first runs, and a sentence for every run not used.
+        The comparisons in the order of their first runs, and a sentence for every run not used.
     """
     environments: dict[str, dict[str, _Gathered]] = {}
     for run in runs:
@@ -109,7 +109,7 @@ def compare(runs: Sequence[Run]) -> tuple[list[Panel], list[str]]:
         for name in tell_apart([part.settings for part in by_settings.values()])
     )
     numbers: dict[str, int] = {}
-    panels, notes = [], []
+    comparisons, notes = [], []
     for env_id, by_settings in environments.items():
         groups = []
         for part in sorted(by_settings.values(), key=lambda part: _order(part.settings, telling)):
@@ -123,8 +123,8 @@ def compare(runs: Sequence[Run]) -> tuple[list[Panel], list[str]]:
                     f"{env_id} {label}: the curve ends at step {shortest:,}, where the shortest"
                     f" of {len(chosen)} runs does; the longest has {longest:,}"
                 )
-        panels.append(_panel(env_id, groups))
-    return panels, notes
+        comparisons.append(_comparison(env_id, groups))
+    return comparisons, notes
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,11 +208,11 @@ def aggregate(curves: Sequence[tuple[FloatArray, FloatArray]]) -> Curve:
     return Curve(grid, iqm(values, axis=0), bounds[:, 0], bounds[:, 1])
 
 
-def _panel(env_id: str, groups: Sequence[Group]) -> Panel:
+def _comparison(env_id: str, groups: Sequence[Group]) -> Comparison:
     runs = [run for group in groups for run in group.runs]
     skips = {round(run.frame_skip, 6) for run in runs}
     maxima = {run.max_entropy for run in runs} - {None}
-    return Panel(
+    return Comparison(
         env_id=env_id,
         groups=tuple(groups),
         frame_skip=skips.pop() if len(skips) == 1 else None,

@@ -1,4 +1,4 @@
-"""Learning curves as files: one picture of all runs, or single panels for a page."""
+"""Learning curves as files: one picture of all runs, or single charts for a page."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from a2c_cli.plots.axes import RETURNS, Theme, draw_panel, line_style, point_stride
-from a2c_cli.plots.comparison import Panel
+from a2c_cli.plots.axes import RETURNS, Theme, draw_chart, line_style, point_stride
+from a2c_cli.plots.comparison import Comparison
 from a2c_cli.runs.metrics import EVALUATION, SERIES, WINDOW
 from a2c_cli.text import safe_text
 
 SUFFIXES = ("png", "svg", "pdf")
-MOST_WITH_SERIES = 4  # environments beside each other with all their panels
+MOST_WITH_SERIES = 4  # environments beside each other with all their charts
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart, without its yellow and with
 # darker orange and sky that stand out on white.
@@ -30,7 +30,7 @@ PAPER = Theme(
     "#ffffff",
     ("#0072b2", "#d55e00", "#009e73", "#aa3f88", "#b87a00", "#2a8fc7", "#000000"),
 )
-# Stand-ins that `panel_svg` replaces by CSS variables, so that a page can be light or dark.
+# Stand-ins that `chart_svg` replaces by CSS variables, so that a page can be light or dark.
 _VARIABLES = Theme(
     "#010203", "#010204", "#010205", "#010206", tuple(f"#0102{10 + i}" for i in range(7))
 )
@@ -43,64 +43,70 @@ _CSS = {
 }
 
 
-def draw(panels: Sequence[Panel], suffix: str) -> bytes:
-    """All environments in one picture: columns of panels, or a grid of returns if there are many.
+def draw(comparisons: Sequence[Comparison], suffix: str) -> bytes:
+    """All environments in one picture: columns of charts, or a grid of returns if there are many.
 
     Args:
-        panels: at least one.
+        comparisons: at least one.
         suffix: one of `SUFFIXES`.
     """
-    many = len(panels) > MOST_WITH_SERIES
-    names = [] if many else [n for n in SERIES if any(n in p.series for p in panels)]
+    many = len(comparisons) > MOST_WITH_SERIES
+    names = [] if many else [n for n in SERIES if any(n in p.series for p in comparisons)]
     with _style():
-        figure = _single(panels[0], names) if len(panels) == 1 else _columns(panels, names)
-        caption = describe(panels)
+        figure = (
+            _single(comparisons[0], names)
+            if len(comparisons) == 1
+            else _columns(comparisons, names)
+        )
+        words = caption(comparisons)
         if many:
-            caption += f" Other metrics: with at most {MOST_WITH_SERIES} environments, or .html."
+            words += f" Other metrics: with at most {MOST_WITH_SERIES} environments, or .html."
         width = int(figure.get_figwidth() * 17)
         figure.supxlabel(
-            textwrap.fill(caption, width), x=0.012, ha="left", fontsize=7.5, color=PAPER.muted
+            textwrap.fill(words, width), x=0.012, ha="left", fontsize=7.5, color=PAPER.muted
         )
         return _render(figure, suffix)
 
 
-def _single(panel: Panel, names: Sequence[str]) -> Figure:
+def _single(comparison: Comparison, names: Sequence[str]) -> Figure:
     rows = (len(names) + 1) // 2
     figure = Figure(figsize=(8.4, 4.0 + 1.9 * rows), layout="constrained")
     grid = figure.add_gridspec(1 + rows, 2, height_ratios=[2.0] + [1.0] * rows)
     top = figure.add_subplot(grid[0, :])
-    draw_panel(top, panel, RETURNS, PAPER)
-    top.set_title(safe_text(panel.env_id), loc="left", fontsize=12, fontweight="bold", pad=8)
+    draw_chart(top, comparison, RETURNS, PAPER)
+    top.set_title(safe_text(comparison.env_id), loc="left", fontsize=12, fontweight="bold", pad=8)
     for i, name in enumerate(names):
         axes = figure.add_subplot(grid[1 + i // 2, i % 2])
-        draw_panel(axes, panel, name, PAPER, bottom=i >= len(names) - 2)
-    _legend(figure, [panel])
+        draw_chart(axes, comparison, name, PAPER, bottom=i >= len(names) - 2)
+    _legend(figure, [comparison])
     return figure
 
 
-def _columns(panels: Sequence[Panel], names: Sequence[str]) -> Figure:
-    """A column for each environment, or a grid of their returns if there are no other panels."""
-    across = min(len(panels), 4)
-    rows = 1 + len(names) if names else -(-len(panels) // across)
+def _columns(comparisons: Sequence[Comparison], names: Sequence[str]) -> Figure:
+    """A column for each environment, or a grid of their returns if there are no other charts."""
+    across = min(len(comparisons), 4)
+    rows = 1 + len(names) if names else -(-len(comparisons) // across)
     height = 2.9 + 1.7 * len(names) if names else 2.9 * rows
     figure = Figure(figsize=(3.9 * across, height + 0.9), layout="constrained")
     ratios = [1.8] + [1.0] * len(names) if names else [1.0] * rows
     grid = figure.add_gridspec(rows, across, height_ratios=ratios)
-    for i, panel in enumerate(panels):
+    for i, comparison in enumerate(comparisons):
         top = figure.add_subplot(grid[i // across, i % across])
-        draw_panel(top, panel, RETURNS, PAPER, bottom=not names)
-        top.set_title(safe_text(panel.env_id), loc="left", fontsize=11, fontweight="bold")
+        draw_chart(top, comparison, RETURNS, PAPER, bottom=not names)
+        top.set_title(safe_text(comparison.env_id), loc="left", fontsize=11, fontweight="bold")
         for row, name in enumerate(names, start=1):
-            if name in panel.series:
+            if name in comparison.series:
                 axes = figure.add_subplot(grid[row, i])
-                draw_panel(axes, panel, name, PAPER, bottom=name == panel.series[-1])
-    _legend(figure, panels)
+                draw_chart(axes, comparison, name, PAPER, bottom=name == comparison.series[-1])
+    _legend(figure, comparisons)
     return figure
 
 
-def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
+def _legend(figure: Figure, comparisons: Sequence[Comparison]) -> None:
     """The groups, above everything; left out where a picture has nothing to tell apart."""
-    numbers = {group.label: group.number for panel in panels for group in panel.groups}
+    numbers = {
+        group.label: group.number for comparison in comparisons for group in comparison.groups
+    }
     if len(numbers) < 2:
         return
     labels = [textwrap.fill(safe_text(label), 90) for label in numbers]
@@ -115,8 +121,8 @@ def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
     )
 
 
-def panel_svg(panel: Panel, name: str, width: float, height: float) -> str:
-    """One panel as an <svg> element for a page, its colours as CSS variables.
+def chart_svg(comparison: Comparison, name: str, width: float, height: float) -> str:
+    """One chart as an <svg> element for a page, its colours as CSS variables.
 
     Args:
         name: `RETURNS` or a key of `SERIES`.
@@ -125,12 +131,12 @@ def panel_svg(panel: Panel, name: str, width: float, height: float) -> str:
     with _style():
         figure = Figure(figsize=(width / 96, height / 96))
         axes = figure.add_subplot()
-        draw_panel(axes, panel, name, _VARIABLES)
-        # The same margins in all panels, so that they align in the columns of a page.
+        draw_chart(axes, comparison, name, _VARIABLES)
+        # The same margins in all charts, so that they align in the columns of a page.
         above = 46 if axes.child_axes else 12
         figure.subplots_adjust(74 / width, 46 / height, 1 - 14 / width, 1 - above / height)
         axes.yaxis.set_label_coords(-62 / (width - 88), 0.5)
-        matplotlib.rcParams["svg.hashsalt"] = f"{panel.env_id} {name} {width}"
+        matplotlib.rcParams["svg.hashsalt"] = f"{comparison.env_id} {name} {width}"
         matplotlib.rcParams["svg.fonttype"] = "none"  # the page's own font
         svg = _render(figure, "svg").decode()
     svg = svg[svg.index("<svg") :]
@@ -150,9 +156,9 @@ def legend_mark(number: int) -> str:
     )
 
 
-def describe(panels: Sequence[Panel]) -> str:
-    """What the lines, bands and points of these panels are, in one or two sentences."""
-    groups = [group for panel in panels for group in panel.groups]
+def caption(comparisons: Sequence[Comparison]) -> str:
+    """What the lines, bands and points of these charts are, in one or two sentences."""
+    groups = [group for comparison in comparisons for group in comparison.groups]
     sizes = sorted({len(group.runs) for group in groups})
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     text = f"Line: mean return of the last {WINDOW} episodes"

@@ -1,4 +1,8 @@
-"""The parts of a page beside its curves: evaluations, videos, networks, settings, runs."""
+"""What each section of a page shows, as plain values for its template.
+
+Names and texts may come out of a stranger's files: the template escapes them. `Markup` is only what
+this package has made itself.
+"""
 
 from __future__ import annotations
 
@@ -8,97 +12,85 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.errors import A2CError, ConfigError
-from a2c_cli.plots.comparison import Panel
-from a2c_cli.plots.html import definitions, heading, interval, number, table, text
+from markupsafe import Markup
+
+from a2c_cli.errors import A2CError
+from a2c_cli.evaluation.statistics import human_normalized
+from a2c_cli.plots.axes import RETURNS
+from a2c_cli.plots.comparison import Comparison, summarize_group
+from a2c_cli.plots.evaluation_file import Evaluation
+from a2c_cli.plots.figures import caption, chart_svg, legend_mark
 from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.inspection import inspect
-from a2c_cli.runs.metrics import Run
+from a2c_cli.runs.metrics import SERIES, Run
 
 MOST_VIDEO = 32 * 2**20  # bytes of video in one page
 
 
-def read_evaluation(path: Path) -> dict[str, Any]:
-    """What `a2c evaluate --json` has printed, from a file.
-
-    Raises:
-        ConfigError: it cannot be read, or is something else.
-    """
-    try:
-        last = path.read_text(encoding="utf-8").strip().rpartition("\n")[2]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"cannot read {path}: {reason}", "give a file") from None
-    try:
-        found = json.loads(last)
-        low, high = found["ci95"]
-        numbers = [low, high, *(found[k] for k in ("mean", "median", "iqm", "min", "max", "std"))]
-        texts = [found[k] for k in ("env_id", "policy", "checkpoint")]
-        counts = [found["episodes"], found["seed"]]
-        if not (
-            all(isinstance(n, int | float) and abs(n) < 1e18 for n in numbers)
-            and all(isinstance(t, str) for t in texts)
-            and all(isinstance(n, int) for n in counts)
-            and isinstance(found["protocol"], dict)
-        ):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ConfigError(
-            f"{path} is not an evaluation", "make one: a2c evaluate RUN --json > FILE.json"
-        ) from None
-    return dict(found)
+def curves(comparison: Comparison) -> dict[str, Any]:
+    """The charts of one environment, and where the curves of its groups end."""
+    groups = [
+        {
+            **summarize_group(group),
+            "mark": Markup(legend_mark(group.number)),
+            "episodes": sum(len(run.episode_steps) for run in group.runs),
+            "normalized": _normalized(comparison, float(group.returns.center[-1])),
+        }
+        for group in comparison.groups
+    ]
+    return {
+        "env_id": comparison.env_id,
+        "groups": groups,
+        "wide": Markup(chart_svg(comparison, RETURNS, 900, 380)),
+        "narrow": Markup(chart_svg(comparison, RETURNS, 358, 300)),
+        "caption": caption([comparison]),
+        "metrics": {
+            SERIES[name]: Markup(chart_svg(comparison, name, 430, 230))
+            for name in comparison.series
+        },
+    }
 
 
-def show_evaluations(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    """A table of evaluations, and how each was played; "" without any."""
-    if not evaluations:
-        return ""
-    columns = ["checkpoint", "environment", "policy", "#games", "#mean", "#95 % interval",
-               "#median", "#IQM", "#std", "#range"]  # fmt: skip
-    rows = []
-    protocols: dict[str, None] = {}
+def _normalized(comparison: Comparison, score: float) -> str | None:
+    """A score where random play is 0 % and a human tester 100 %; None without such references."""
+    if comparison.reference is None:
+        return None
+    return f"{100 * human_normalized(score, *comparison.reference):,.0f} %"
+
+
+def protocols(evaluations: Sequence[Evaluation]) -> list[str]:
+    """How each evaluation was played, in words; equal ones once."""
+    found: dict[str, None] = {}
     for e in evaluations:
-        cells = [text(e["checkpoint"]), text(e["env_id"]), text(e["policy"])]
-        cells += [f"{e['episodes']:,}", number(e["mean"]), interval(e["ci95"])]
-        cells += [number(e["median"]), number(e["iqm"]), number(e["std"])]
-        rows.append(("", [*cells, interval([e["min"], e["max"]])]))
-        protocol = {"seed": e["seed"]} | e["protocol"]
-        protocols[
-            f"{e['env_id']}: "
-            + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in protocol.items() if v is not None)
-        ] = None
-    notes = "".join(f'<p class="note">{text(protocol)}</p>' for protocol in protocols)
-    return heading("Evaluation") + table(columns, rows) + notes
+        told = {"seed": e.seed, **e.protocol}
+        words = (f"{k.replace('_', ' ')} {v}" for k, v in told.items() if v is not None)
+        found[f"{e.env_id}: {', '.join(words)}"] = None
+    return list(found)
 
 
-def show_videos(runs: Sequence[Run]) -> str:
-    """The mp4 files of the runs' videos/, embedded up to `MOST_VIDEO`; "" without any."""
+def videos(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """The mp4 files of the runs' videos/, embedded up to `MOST_VIDEO`; None without any."""
     # A name that starts with a dot is of a film that is still being written.
     by_run = [(run, sorted((run.path / "videos").glob("[!.]*.mp4"))) for run in runs]
     most = max(len(files) for _, files in by_run)
     # The first of every run before the second of any.
-    films = [(run, files[i]) for i in range(most) for run, files in by_run if i < len(files)]
-    if not films:
-        return ""
-    figures, left_out, room = [], [], MOST_VIDEO
-    for run, path in films:
+    paths = [(run, files[i]) for i in range(most) for run, files in by_run if i < len(files)]
+    if not paths:
+        return None
+    films, left_out, room = [], [], MOST_VIDEO
+    for run, path in paths:
+        name = run.path.resolve().name
         data = _read_film(path, room)
         if data is None:
-            left_out.append(f"{run.path.resolve().name}/{path.name}")
+            left_out.append(f"{name}/{path.name}")
             continue
         room -= len(data)
-        source = "data:video/mp4;base64," + base64.b64encode(data).decode()
-        figures.append(
-            f'<figure><video controls muted playsinline preload="auto" src="{source}"></video>'
-            f"<figcaption>{text(run.path.resolve().name)}: {text(path.stem)}</figcaption></figure>"
-        )
+        encoded = Markup(base64.b64encode(data).decode())
+        films.append({"data": encoded, "caption": f"{name}: {path.stem}"})
     note = f"A page holds at most {MOST_VIDEO >> 20} MiB of video."
     if left_out:
         note += f" Not in it, or not readable as mp4: {', '.join(left_out)}."
-    return (
-        heading("Videos")
-        + f'<div class="videos">{"".join(figures)}</div><p class="note">{text(note)}</p>'
-    )
+    return {"films": films, "note": note}
 
 
 def _read_film(path: Path, room: int) -> bytes | None:
@@ -112,59 +104,56 @@ def _read_film(path: Path, room: int) -> bytes | None:
     return data if data[4:8] == b"ftyp" else None
 
 
-def show_networks(panel: Panel, alone: bool) -> str:
+def networks(comparison: Comparison) -> dict[str, Any]:
     """The layers of each different network, from the checkpoints' headers."""
     found: dict[str, tuple[list[str], dict[str, Any]]] = {}
     problems = []
-    for group in panel.groups:
+    for group in comparison.groups:
         try:
             record = inspect(find_checkpoint(group.runs[0].path))
         except A2CError as error:
             problems.append(error.message)
             continue
-        found.setdefault(json.dumps(record["layers"]), ([], record))[0].append(group.label)
-    parts = [heading("Network", None if alone else panel.env_id)]
-    for labels, record in found.values():
-        if len(found) > 1:
-            parts.append(f"<h3>{text('; '.join(labels))}</h3>")
-        total = record["parameters"]
-        rows = [
-            (
-                "",
-                [
-                    text(layer["name"]),
-                    text("×".join(map(str, layer["shape"]))),
-                    f"{layer['parameters']:,}",
-                    f"{100 * layer['parameters'] / max(total, 1):.1f} %",
-                ],
-            )
-            for layer in record["layers"]
-        ]
-        rows.append(("differs", ["total", "", f"{total:,}", ""]))
-        parts.append(table(["layer", "#shape", "#parameters", "#share"], rows))
-        versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
-        parts.append(f'<p class="note">{text(versions)}</p>')
-    parts += [f'<p class="note">{text(problem)}</p>' for problem in dict.fromkeys(problems)]
-    return "\n".join(parts)
+        found.setdefault(json.dumps(record["network"]), ([], record))[0].append(group.label)
+    return {
+        "env_id": comparison.env_id,
+        "networks": [_network(labels, record) for labels, record in found.values()],
+        "problems": list(dict.fromkeys(problems)),
+    }
 
 
-def show_settings(panel: Panel, alone: bool) -> str:
+def _network(labels: Sequence[str], record: Mapping[str, Any]) -> dict[str, Any]:
+    layers = [
+        {
+            "name": layer["name"],
+            "shape": "×".join(map(str, layer["shape"])),
+            "parameters": layer["parameters"],
+            "share": f"{100 * layer['share']:.1f} %",
+        }
+        for layer in record["network"]
+    ]
+    return {
+        "labels": "; ".join(labels),
+        "layers": layers,
+        "parameters": record["parameters"],
+        "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
+    }
+
+
+def settings(comparison: Comparison) -> dict[str, Any]:
     """The settings of each group, those that differ marked."""
     configs = []
-    for group in panel.groups:
+    for group in comparison.groups:
         seeds = ", ".join(str(run.seed) for run in group.runs)
         config = {**group.runs[0].config, "seed": seeds}
         configs.append({name: _setting(value) for name, value in config.items()})
-    title = heading("Configuration", None if alone else panel.env_id)
-    if len(configs) == 1:
-        return title + definitions("settings", configs[0])
-    names = dict.fromkeys(name for config in configs for name in config)
     rows = []
-    for name in names:
+    for name in dict.fromkeys(name for config in configs for name in config):
         values = [config.get(name, "–") for config in configs]
         differs = len(set(values)) > 1 and name != "seed"
-        rows.append(("differs" if differs else "", [text(v) for v in (name, *values)]))
-    return title + table(["setting", *(f"#{group.label}" for group in panel.groups)], rows)
+        rows.append({"name": name, "of_groups": values, "differs": differs})
+    labels = [group.label for group in comparison.groups]
+    return {"env_id": comparison.env_id, "labels": labels, "rows": rows}
 
 
 def _setting(value: Any) -> str:
@@ -172,24 +161,6 @@ def _setting(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, dict):
         return ", ".join(f"{k}={_setting(v)}" for k, v in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_setting, value)) or "–"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def show_runs(runs: Sequence[Run]) -> str:
-    """Every run on a line."""
-    rows = [
-        (
-            "",
-            [
-                text(run.path.resolve().name),
-                text(run.env_id),
-                str(run.seed),
-                f"{run.env_steps:,}",
-                f"{len(run.episode_steps):,}",
-                number(run.mean_returns()[-1]),
-            ],
-        )
-        for run in runs
-    ]
-    columns = ["directory", "environment", "#seed", "#agent steps", "#episodes", "#last 100"]
-    return heading("Runs") + table(columns, rows)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from a2c_cli.plots.comparison import Panel
+from a2c_cli.plots.comparison import Comparison
 from a2c_cli.text import short_count
 
 COLOURS = ("blue", "red", "green", "magenta", "yellow", "cyan", "white")
@@ -22,14 +22,14 @@ def mark(number: int, dots: bool) -> Text:
     return Text(letter, style=COLOURS[number % len(COLOURS)])
 
 
-def draw_text(panel: Panel, width: int, *, dots: bool) -> Text:
+def draw_text(comparison: Comparison, width: int, *, dots: bool) -> Text:
     """The mean returns of all groups of an environment over agent steps.
 
     Args:
         width: in characters, at least 30.
         dots: draw braille dots; otherwise each group's letter, in ASCII alone.
     """
-    curves = [(group.number, group.returns) for group in panel.groups]
+    curves = [(group.number, group.returns) for group in comparison.groups]
     low = min(float(curve.center.min()) for _, curve in curves)
     high = max(float(curve.center.max()) for _, curve in curves)
     if high - low < 1e-9 * max(1.0, abs(high)):
@@ -67,8 +67,8 @@ def draw_text(panel: Panel, width: int, *, dots: bool) -> Text:
         chart.append("\n")
     chart.append(" " * margin + f" {corner}{dash * columns}\n", style="dim")
     axes = [("steps", 1.0)]
-    if panel.frame_skip is not None and panel.frame_skip != 1:
-        axes.append(("frames", panel.frame_skip))
+    if comparison.frame_skip is not None and comparison.frame_skip != 1:
+        axes.append(("frames", comparison.frame_skip))
     for name, scale in axes:
         line = _axis(columns, name, last * scale)
         chart.append(" " * (margin + 2) + line + "\n", style="dim")

@@ -1,4 +1,4 @@
-"""What a checkpoint tells, as one plain record: from its header alone unless more is asked for."""
+"""What is in a checkpoint, as one plain record; read from its header unless more is asked for."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def inspect(
 
     Args:
         path: the checkpoint file.
-        weights: also tell what the weights say, see `weights.describe_weights`.
+        weights: also the size of the weights, see `weights.weight_statistics`.
         filters: a .png file to draw the first layer in.
-        play: also count, as `silent`, the units that stay at 0 for so many steps of the
-            environment, sampled policy and seed 0; 0 for no game.
+        play: also count, as `silent`, the units that stay at 0 for this many steps of the
+            environment, sampled policy and seed 0; 0 not to play.
         env_id: of that environment, as in `loading.make_agent_env`.
 
     Raises:
@@ -101,7 +101,7 @@ def _training(header: Header) -> dict[str, Any]:
 
 
 def _network(layout: Layout, infos: list[TensorInfo]) -> list[dict[str, Any]]:
-    """One record a layer: its weight and bias together, in the order of the computation.
+    """One record per layer: its weight and bias together, in the order of the computation.
 
     Raises:
         CheckpointError: the tensors are not those of the network.
@@ -133,15 +133,15 @@ def _network(layout: Layout, infos: list[TensorInfo]) -> list[dict[str, Any]]:
 def _look_at_weights(
     path: Path, layout: Layout, network: list[dict[str, Any]], filters: Path | None
 ) -> None:
-    """Add to the layers what their weights tell; draw the first."""
-    from a2c_cli.runs.weights import describe_weights, draw_first_layer
+    """Add the statistics of its weights to each layer; draw the first layer."""
+    from a2c_cli.runs.weights import draw_first_layer, weight_statistics
 
     _, tensors = read_checkpoint(path, only_finite=False)
     arrays = {n.removeprefix("network."): a for n, a in tensors.items() if n.startswith("network.")}
     if network:
-        described = describe_weights(layout, arrays)
+        statistics = weight_statistics(layout, arrays)
         for layer in network:
-            layer.update(described.get(layer["name"], {}))
+            layer.update(statistics.get(layer["name"], {}))
     if filters is not None:
         picture = draw_first_layer(layout, arrays)
         try:
@@ -153,7 +153,7 @@ def _look_at_weights(
 
 
 def _silent_units(path: Path, steps: int, env_id: str | None) -> dict[str, int]:
-    """How many units of each layer gave 0 on every observation of so many steps."""
+    """How many units of each layer gave 0 on every observation of this many steps."""
     import numpy as np
 
     from a2c_cli.envs.stream import play

@@ -20,7 +20,7 @@ from a2c_cli.runs.directory import BEST, CHECKPOINTS, CONFIG, LAST, METRICS
 
 FloatArray = NDArray[np.float64]
 WINDOW = 100  # episodes of the running mean, as in training
-# The metrics of an interval that are drawn, in the order of their panels.
+# The metrics of an interval that are drawn, in the order of their charts.
 SERIES = {
     "train/entropy": "policy entropy, nats",
     "train/value_loss": "value loss",
@@ -41,7 +41,7 @@ class Run:
         path: its directory.
         config: the plain values of its config.toml.
         seed: of its config.
-        frame_skip: frames an agent step.
+        frame_skip: frames per agent step.
         episode_steps: (E,), the agent step that ended each episode; never falls.
         episode_returns: (E,), raw game points.
         series: metric -> (steps, values), both (L,), for `SERIES` and `EVALUATION`.

@@ -1,4 +1,4 @@
-"""What a network's weights alone tell: norms, units that cannot fire, numbers that are none."""
+"""What a network's weights alone tell: norms, NaN and infinity, a picture of the first layer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from a2c_cli.policies.layout import Layout
 Weights = Mapping[str, NDArray[np.float32]]
 
 _MARGIN = 16  # pixels
-_LARGEST = 8192  # pixels a side of a picture
+_LARGEST = 8192  # pixels per side of a picture
 _NEGATIVE, _ZERO, _POSITIVE = (38, 92, 180), (245, 245, 245), (192, 44, 40)
 
 
-def describe_weights(layout: Layout, weights: Weights) -> dict[str, dict[str, Any]]:
-    """Of each layer, and of ln σ of a Gaussian policy, from the weights alone.
+def weight_statistics(layout: Layout, weights: Weights) -> dict[str, dict[str, Any]]:
+    """The size of the weights of each layer, and of ln σ of a Gaussian policy.
 
     Args:
         layout: the network.
@@ -30,10 +30,8 @@ def describe_weights(layout: Layout, weights: Weights) -> dict[str, dict[str, An
 
     Returns:
         For each layer: `norm` (√ Σ w², without the bias), `largest` (max |w|), both None where
-        they are not finite; `not_finite`, how many parameters, bias included, are NaN or infinite;
-        `cannot_fire`, see `units_that_cannot_fire`, None where the question makes no sense.
+        they are not finite; `not_finite`, how many parameters, bias included, are NaN or infinite.
     """
-    silent = units_that_cannot_fire(layout, weights)
     layers = {}
     for name in [*layout.operations(), *(["log_std"] if layout.continuous else [])]:
         own = [weights[key] for key in (f"{name}.weight", f"{name}.bias", name) if key in weights]
@@ -44,57 +42,16 @@ def describe_weights(layout: Layout, weights: Weights) -> dict[str, dict[str, An
             "norm": norm if math.isfinite(norm) else None,
             "largest": float(np.abs(weight).max()) if math.isfinite(norm) else None,
             "not_finite": bad,
-            "cannot_fire": silent.get(name),
         }
     return layers
-
-
-def units_that_cannot_fire(layout: Layout, weights: Weights) -> dict[str, int]:
-    """How many ReLU units of each layer give 0 for every observation that there can be.
-
-    By interval arithmetic: inputs lie between 0 and an upper bound (1 for scaled pixels), so
-
-        upper_j = b_j + Σ_i max(w_ji, 0) · upper_i
-
-    and a unit with upper_j ≤ 0 is dead for certain. It is a proof from the weights alone; a unit
-    not counted here may still stay silent on all that an agent ever sees.
-
-    Returns:
-        By layer; none for tanh, heads, or weights that are not finite.
-    """
-    if layout.activation != "relu":
-        return {}
-    count: dict[str, int] = {}
-    for torso in ("torso",) if layout.shared else ("torso", "critic_torso"):
-        pixels = layout.scale != 1.0
-        upper = np.ones(layout.obs_shape[0]) if layout.convs else np.ones(layout.flat_features)
-        if not pixels:
-            upper = upper * np.inf
-        names = [f"conv{i + 1}" for i in range(len(layout.convs))]
-        names += [f"hidden{i + 1}" for i in range(len(layout.hidden))]
-        for name in names:
-            weight = weights[f"{torso}.{name}.weight"].astype(np.float64)
-            bias = weights[f"{torso}.{name}.bias"].astype(np.float64)
-            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-                return count
-            if weight.ndim == 2 and len(upper) != weight.shape[1]:  # behind the last convolution,
-                upper = np.tile(upper, weight.shape[1] // len(upper))  # channels last
-            # An input without bounds may be negative too: only a weight of 0 keeps it out.
-            signed = np.abs(weight) if not np.isfinite(upper).all() else np.maximum(weight, 0.0)
-            if weight.ndim == 4:
-                signed = signed.sum((2, 3))
-            reach = signed @ np.minimum(upper, 1e300)  # 0 · ∞ would be no number
-            upper = np.maximum(bias + reach, 0.0)
-            count[f"{torso}.{name}"] = int(np.count_nonzero(upper == 0.0))
-    return count
 
 
 def draw_first_layer(layout: Layout, weights: Weights) -> bytes:
     """The first layer's weights as a PNG: blue below zero, white at zero, red above.
 
-    A convolution: one strip a filter, its planes side by side in the order of the observation's
+    A convolution: one strip per filter, its planes side by side in the order of the observation's
     channels (of an Atari stack the oldest frame is on the left). A fully connected layer: one
-    column a unit, one row a feature. One scale for all, so that a dead filter looks dead.
+    column per unit, one row per feature. One scale for all, so that a dead filter looks dead.
 
     Raises:
         ConfigError: the picture would be too large, or the weights are not finite.

@@ -20,7 +20,7 @@ from rich.text import Text
 from a2c_cli.text import number, safe_text, short_count
 
 if TYPE_CHECKING:
-    from a2c_cli.plots.comparison import Panel
+    from a2c_cli.plots.comparison import Comparison
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -144,7 +144,6 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
     columns = {
         "norm": ("norm", ",.2f"),
         "max |w|": ("largest", ",.2f"),
-        "cannot fire": ("cannot_fire", ",d"),
         "silent": ("silent", ",d"),
         "NaN/inf": ("not_finite", ",d"),
     }
@@ -181,7 +180,7 @@ def _print_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(table)
 
 
-def curves(panels: Sequence[Panel], output: Path | None, *, json: bool) -> None:
+def curves(panels: Sequence[Comparison], output: Path | None, *, json: bool) -> None:
     """Where the curves end; without a file, the curves themselves."""
     from a2c_cli.plots.comparison import summarize_group
     from a2c_cli.plots.text_plot import draw_text, mark

@@ -10,12 +10,12 @@ import pytest
 from written_runs import EVERY, write_run
 
 from a2c_cli.evaluation.statistics import bootstrap_ci, iqm
-from a2c_cli.plots.comparison import Panel, aggregate, compare, summarize_group, tell_apart
+from a2c_cli.plots.comparison import Comparison, aggregate, compare, summarize_group, tell_apart
 from a2c_cli.runs.metrics import read_runs
 from a2c_cli.text import short_count
 
 
-def compared(*paths: Path) -> tuple[list[Panel], list[str]]:
+def compared(*paths: Path) -> tuple[list[Comparison], list[str]]:
     return compare(read_runs(list(paths))[0])
 
 
@@ -26,38 +26,38 @@ def test_runs_that_differ_in_their_seed_are_one_group(tmp_path: Path) -> None:
         for rate in (0.01, 0.002)
         for seed in (2, 0, 1)
     ]  # fmt: skip
-    [panel], notes = compared(*paths)
+    [comparison], notes = compared(*paths)
     assert notes == []
-    labels = [(group.label, group.number, group.seeds) for group in panel.groups]
+    labels = [(group.label, group.number, group.seeds) for group in comparison.groups]
     assert labels == [("learning_rate=0.002", 0, "3 seeds"), ("learning_rate=0.01", 1, "3 seeds")]
-    assert [run.seed for run in panel.groups[0].runs] == [0, 1, 2]
+    assert [run.seed for run in comparison.groups[0].runs] == [0, 1, 2]
 
 
-def test_each_environment_has_a_panel_and_a_label_one_meaning(tmp_path: Path) -> None:
+def test_each_environment_has_a_comparison_and_a_label_one_meaning(tmp_path: Path) -> None:
     arguments: list[dict[str, Any]] = [
         {"env": "ALE/Pong-v5", "gamma": 0.9, "frame_skip": 4},
         {"env": "CartPole-v1", "gamma": 0.9},
         {"env": "CartPole-v1", "gamma": 0.99},
     ]
-    panels, _ = compared(
+    comparisons, _ = compared(
         *(write_run(tmp_path / str(i), [1.0, 2.0], **kw) for i, kw in enumerate(arguments))
     )
-    assert [panel.env_id for panel in panels] == ["ALE/Pong-v5", "CartPole-v1"]
-    assert [[(g.label, g.number) for g in panel.groups] for panel in panels] == [
+    assert [comparison.env_id for comparison in comparisons] == ["ALE/Pong-v5", "CartPole-v1"]
+    assert [[(g.label, g.number) for g in comparison.groups] for comparison in comparisons] == [
         [("gamma=0.9", 0)],
         [("gamma=0.9", 0), ("gamma=0.99", 1)],
     ]
-    assert panels[0].frame_skip == 4.0
-    assert panels[0].reference == (-20.7, 14.6)
-    assert panels[1].reference is None
+    assert comparisons[0].frame_skip == 4.0
+    assert comparisons[0].reference == (-20.7, 14.6)
+    assert comparisons[1].reference is None
 
 
 def test_environment_arguments_tell_runs_apart(tmp_path: Path) -> None:
-    [panel], _ = compared(
+    [comparison], _ = compared(
         write_run(tmp_path / "a", [1.0], env_args={"mode": 1}),
         write_run(tmp_path / "b", [1.0]),
     )
-    assert [group.label for group in panel.groups] == ["mode=1", "mode=unset"]
+    assert [group.label for group in comparison.groups] == ["mode=1", "mode=unset"]
 
 
 def test_settings_that_follow_another_are_not_repeated() -> None:
@@ -70,15 +70,15 @@ def test_settings_that_follow_another_are_not_repeated() -> None:
 def test_of_two_runs_with_one_seed_the_longer_counts(tmp_path: Path) -> None:
     short = write_run(tmp_path / "short", [1.0] * 3)
     long = write_run(tmp_path / "long", [1.0] * 5)
-    [panel], notes = compared(short, long)
-    assert [run.path for run in panel.groups[0].runs] == [long]
+    [comparison], notes = compared(short, long)
+    assert [run.path for run in comparison.groups[0].runs] == [long]
     assert notes == [f"{short} left out: {long} has the same settings and seed"]
 
 
 def test_a_curve_ends_with_the_shortest_run_and_says_so(tmp_path: Path) -> None:
     paths = [write_run(tmp_path / str(n), [1.0] * n, seed=n) for n in (10, 20)]
-    [panel], [note] = compared(*paths)
-    assert panel.groups[0].returns.steps[-1] == 10 * EVERY
+    [comparison], [note] = compared(*paths)
+    assert comparison.groups[0].returns.steps[-1] == 10 * EVERY
     assert "ends at step 500" in note
 
 
@@ -116,10 +116,10 @@ def test_runs_without_common_steps_still_have_a_point() -> None:
 
 
 def test_a_summary_is_the_last_point(tmp_path: Path) -> None:
-    [panel], _ = compared(
+    [comparison], _ = compared(
         *(write_run(tmp_path / str(s), [float(s)] * 9, seed=s, frame_skip=4) for s in range(3))
     )
-    summary = summarize_group(panel.groups[0])
+    summary = summarize_group(comparison.groups[0])
     assert summary["mean_return_100"] == pytest.approx(1.0)
     assert summary["ci95"] == pytest.approx([0.0, 2.0], abs=0.4)
     assert (summary["env_steps"], summary["frames"]) == (9 * EVERY, 36 * EVERY)

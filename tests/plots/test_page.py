@@ -14,18 +14,18 @@ import pytest
 from written_runs import write_run
 
 from a2c_cli.errors import ConfigError
-from a2c_cli.plots import sections as exhibits
-from a2c_cli.plots.comparison import Panel, compare
+from a2c_cli.plots import sections
+from a2c_cli.plots.comparison import Comparison, compare
+from a2c_cli.plots.evaluation_file import Evaluation, read_evaluation
 from a2c_cli.plots.page import make_page
-from a2c_cli.plots.sections import read_evaluation
 from a2c_cli.runs.metrics import read_runs
 
 HOSTILE = "<script>alert('x')</script>\"onload='y' &amp; \x1b[31m"
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 FILM = b"\x00\x00\x00\x18ftypmp42" + bytes(100)
 EVALUATION = {
-    "checkpoint": "best.safetensors", "env_id": "CartPole-v1", "policy": "greedy", "episodes": 7,
-    "seed": 1, "mean": 101.25, "median": 100.0, "iqm": 99.0, "std": 2.0, "min": -3.5,
+    "checkpoint": "/home/me/run/best.safetensors", "env_id": "CartPole-v1", "policy": "greedy",
+    "episodes": 7, "seed": 1, "mean": 101.25, "median": 100.0, "iqm": 99.0, "std": 2.0, "min": -3.5,
     "max": 500.0, "ci95": [90.0, 110.0], "protocol": {"rewards": "raw", "step_cap": None},
 }  # fmt: skip
 
@@ -60,23 +60,23 @@ class Page(HTMLParser):
             self.texts.append(data.strip())
 
 
-def panels_of(*paths: Path) -> list[Panel]:
+def comparisons_of(*paths: Path) -> list[Comparison]:
     return compare(read_runs(list(paths))[0])[0]
 
 
 def test_a_page_holds_curves_settings_and_network(cartpole_run: Path) -> None:
-    html = make_page(panels_of(cartpole_run))
+    html = make_page(comparisons_of(cartpole_run))
     page = Page(html)
     headings = [page.texts.index(name) for name in ("Network", "Configuration", "Runs")]
     assert headings == sorted(headings)
     assert page.tags["svg"] == 6  # returns for two widths, four metrics
-    for value in ("CartPole-v1", "critic_torso.hidden1.weight", "entropy_schedule", "1,500"):
+    for value in ("CartPole-v1", "critic_torso.hidden1", "entropy_schedule", "1,500"):
         assert value in page.texts, value
     assert str(cartpole_run.parent) not in html  # where it lay is nobody's business
 
 
 def test_a_page_fetches_nothing_and_runs_nothing(cartpole_run: Path) -> None:
-    page = Page(make_page(panels_of(cartpole_run)))
+    page = Page(make_page(comparisons_of(cartpole_run)))
     assert not {"script", "iframe", "link", "img", "base", "form", "object"} & set(page.tags)
     for tag, name, value in page.attributes:
         assert not name.startswith("on"), (tag, name)
@@ -88,7 +88,7 @@ def test_a_page_fetches_nothing_and_runs_nothing(cartpole_run: Path) -> None:
 
 def test_identifiers_in_a_page_are_unique(tmp_path: Path) -> None:
     paths = [write_run(tmp_path / f"{e}", [1.0] * 30, env=e) for e in ("A-v0", "B-v0")]
-    ids = [v for _, name, v in Page(make_page(panels_of(*paths))).attributes if name == "id"]
+    ids = [v for _, name, v in Page(make_page(comparisons_of(*paths))).attributes if name == "id"]
     assert ids
     assert [name for name, n in Counter(ids).items() if n > 1] == []
 
@@ -103,7 +103,7 @@ def test_names_out_of_files_stay_text(tmp_path: Path) -> None:
     videos.mkdir()
     (videos / "<img src=x onerror=alert(1)>.mp4").write_bytes(FILM)
     evaluation = EVALUATION | {"env_id": HOSTILE, "checkpoint": HOSTILE, "protocol": {HOSTILE: 1}}
-    page = Page(make_page(panels_of(*paths), [evaluation]))
+    page = Page(make_page(comparisons_of(*paths), [Evaluation(**evaluation)]))
     assert not {"script", "b", "img"} & set(page.tags)
     assert not [a for a in page.attributes if a[1].startswith("on")]
     assert "\x1b" not in "".join(page.texts)
@@ -112,7 +112,7 @@ def test_names_out_of_files_stay_text(tmp_path: Path) -> None:
 
 def test_groups_stand_beside_each_other_and_what_differs_is_marked(tmp_path: Path) -> None:
     paths = [write_run(tmp_path / str(g), [1.0] * 9, gamma=g, n_steps=5) for g in (0.5, 0.9)]
-    html = make_page(panels_of(*paths))
+    html = make_page(comparisons_of(*paths))
     assert '<tr class="differs"><td>gamma</td><td class="n">0.5</td><td class="n">0.9</td>' in html
     assert "<tr><td>n_steps</td>" in html
     assert "gamma=0.5" in Page(html).texts
@@ -131,8 +131,8 @@ def test_videos_are_embedded_up_to_a_limit_that_the_page_names(
     secret = tmp_path / "secret.mp4"
     secret.write_bytes(FILM)
     (videos / "d.mp4").symlink_to(secret)
-    monkeypatch.setattr(exhibits, "MOST_VIDEO", 2**20)
-    html = make_page(panels_of(run))
+    monkeypatch.setattr(sections, "MOST_VIDEO", 2**20)
+    html = make_page(comparisons_of(run))
     sources = re.findall(r'<video [^>]*src="data:video/mp4;base64,([^"]+)"', html)
     assert [base64.b64decode(source) for source in sources] == [FILM]
     assert "at most 1 MiB of video. Not in it, or not readable as mp4: run/b.mp4" in html
@@ -142,9 +142,10 @@ def test_videos_are_embedded_up_to_a_limit_that_the_page_names(
 def test_an_evaluation_is_shown_as_it_was_printed(tmp_path: Path, cartpole_run: Path) -> None:
     file = tmp_path / "scores.json"
     file.write_text("some talk\n" + json.dumps(EVALUATION) + "\n")
-    page = Page(make_page(panels_of(cartpole_run), [read_evaluation(file)]))
+    page = Page(make_page(comparisons_of(cartpole_run), [read_evaluation(file)]))
     for value in ("Evaluation", "101.25", "90.00 to 110.00", "−3.50 to 500.00", "greedy"):
         assert value in page.texts, value
+    assert "run/best.safetensors" in page.texts  # no directories above it
     assert "CartPole-v1: seed 1, rewards raw" in page.texts
 
 
@@ -163,5 +164,5 @@ def test_what_is_no_evaluation_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_run_without_a_checkpoint_still_has_a_page(tmp_path: Path) -> None:
-    page = Page(make_page(panels_of(write_run(tmp_path / "run", [1.0] * 9))))
+    page = Page(make_page(comparisons_of(write_run(tmp_path / "run", [1.0] * 9))))
     assert any("there is no checkpoint" in text for text in page.texts)

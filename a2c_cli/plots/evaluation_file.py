@@ -1,0 +1,58 @@
+"""What `a2c evaluate --json` printed, read back from a file that may be a stranger's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from a2c_cli.errors import ConfigError
+
+_Number = Annotated[float, Field(gt=-1e18, lt=1e18)]  # NaN and infinity are outside
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Evaluation(BaseModel):
+    """The part of an evaluation that a page shows; other keys are let pass.
+
+    Strict: a number in quotation marks is no number.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    checkpoint: str
+    env_id: str
+    policy: str
+    episodes: _Count
+    seed: _Count
+    mean: _Number
+    median: _Number
+    iqm: _Number
+    std: _Number
+    min: _Number
+    max: _Number
+    ci95: Annotated[list[_Number], Field(min_length=2, max_length=2)]
+    protocol: dict[str, Any]
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """The evaluation on the last line of a file; lines of talk may stand above it.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+    """
+    try:
+        last = path.read_text(encoding="utf-8").strip().rpartition("\n")[2]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {path}: {reason}", "give a file") from None
+    try:
+        return Evaluation.model_validate_json(last)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = f", at {'.'.join(map(str, first['loc']))}" if first["loc"] else ""
+        raise ConfigError(
+            f"{path} is not an evaluation: {first['msg']}{place}",
+            "make one: a2c evaluate RUN --json > FILE.json",
+        ) from None

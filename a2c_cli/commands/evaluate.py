@@ -32,7 +32,7 @@ def evaluate(
     max_steps: options.MaxSteps = None,
     jobs: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--jobs", "-j", min=1, help="Processes. [dim](one a core)[/dim]",
+        typer.Option("--jobs", "-j", min=1, help="Processes. [dim](one per core)[/dim]",
                      show_default=False),
     ] = None,
     env: options.TrustedEnv = None,

@@ -1,4 +1,4 @@
-"""The options that commands share, spelt once, and those of `train`, made from its settings."""
+"""The options that commands share, spelled once, and those of `train`, made from its settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TrustedEnv = Annotated[
 ]
 MaxSteps = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="End an episode after so many agent steps.", show_default=False),
+    typer.Option(min=1, help="End an episode after this many agent steps.", show_default=False),
 ]
 Config = Annotated[
     Optional[Path],  # noqa: UP045
@@ -54,9 +54,9 @@ Preset = Annotated[
     typer.Option(help=f"A named recipe ({', '.join(PRESETS)}).", show_default=False),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="One JSON object on stdout; all talk on stderr.")
+    bool, typer.Option("--json", help="One JSON object on stdout; everything else on stderr.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk, only results and errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:

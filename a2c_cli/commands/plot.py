@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from a2c_cli.commands import options
 from a2c_cli.errors import A2CError, ConfigError
+
+if TYPE_CHECKING:
+    from a2c_cli.plots.comparison import Comparison
 
 EXAMPLES = """
 Draw learning curves: in the terminal, as a picture, or on a page of their own.
@@ -25,6 +29,7 @@ Others are compared; environments stand beside each other.
 """
 
 PAGE = ".html"
+_FOR_PAGES = ("--evaluation is for an .html page", "add --output FILE.html")
 
 
 def register(app: typer.Typer) -> None:
@@ -59,26 +64,9 @@ def plot(
     from a2c_cli.runs.metrics import find_runs, read_runs
     from a2c_cli.terminal import results as report
 
-    suffix = "" if output is None else output.suffix.lower()
-    if evaluation and suffix != PAGE:
-        raise ConfigError("--evaluation is for an .html page", "add --output FILE.html")
-    if output is not None:
-        try:
-            from a2c_cli.plots import figures, page
-            from a2c_cli.plots.evaluation_file import read_evaluation
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "matplotlib":
-                raise
-            raise A2CError(
-                "a picture needs matplotlib", "install it: pip install matplotlib"
-            ) from None
-        pictures = [f".{name}" for name in figures.SUFFIXES]
-        if suffix not in (*pictures, PAGE):
-            raise ConfigError(
-                f"--output {output} is of no kind that can be drawn",
-                f"end it in {', '.join(pictures)} or {PAGE}",
-            )
-        evaluations = [read_evaluation(path) for path in evaluation or ()]
+    draw = None if output is None else _drawing(output, evaluation or [])
+    if draw is None and evaluation:
+        raise ConfigError(*_FOR_PAGES)
     paths = find_runs(runs or [])
     if not runs:
         report.say(f"plotting {paths[0]}", quiet)
@@ -86,11 +74,36 @@ def plot(
     comparisons, doubles = compare(found)
     for note in (*left_out, *doubles):
         report.say(f"note: {note}", quiet)
-    if output is not None:
-        if suffix == PAGE:
-            data = page.make_page(comparisons, evaluations).encode()
-        else:
-            data = figures.draw(comparisons, suffix.removeprefix("."))
-        write_output(output, data)
+    if output is not None and draw is not None:
+        write_output(output, draw(comparisons))
         report.say(f"wrote {output}", quiet)
     report.curves(comparisons, output, json=json)
+
+
+def _drawing(output: Path, evaluations: list[Path]) -> Callable[[list[Comparison]], bytes]:
+    """What makes the file's content, once the request has been found to be in order.
+
+    Raises:
+        ConfigError: nothing can be drawn in such a file, or an evaluation cannot be read.
+        A2CError: matplotlib is not installed.
+    """
+    suffix = output.suffix.lower()
+    if evaluations and suffix != PAGE:
+        raise ConfigError(*_FOR_PAGES)
+    try:
+        from a2c_cli.plots import figures, page
+        from a2c_cli.plots.evaluation_file import read_evaluation
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        raise A2CError("a picture needs matplotlib", "install it: pip install matplotlib") from None
+    pictures = [f".{name}" for name in figures.SUFFIXES]
+    if suffix == PAGE:
+        read = [read_evaluation(path) for path in evaluations]
+        return lambda comparisons: page.make_page(comparisons, read).encode()
+    if suffix not in pictures:
+        raise ConfigError(
+            f"--output {output} is of no kind that can be drawn",
+            f"end it in {', '.join(pictures)} or {PAGE}",
+        )
+    return lambda comparisons: figures.draw(comparisons, suffix.removeprefix("."))

@@ -12,7 +12,7 @@ from a2c_cli.commands import options
 from a2c_cli.terminal.signals import raise_stopped
 
 EXAMPLES = """
-Film a trained agent: one video an episode, with what it thinks beside the game.
+Film a trained agent: one video per episode, with its policy and value beside the game.
 
 [bold]Examples[/bold]
   a2c record --episodes 5
@@ -57,7 +57,7 @@ def record(
     best_of: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, show_default=False,
-                     help="Play so many episodes; keep the best, or the best --episodes."),
+                     help="Play this many episodes; keep the best, or the best --episodes."),
     ] = None,
     greedy: options.Greedy = False,
     seed: options.Seed = 0,
@@ -65,7 +65,7 @@ def record(
     fps: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(min=1, max=240, show_default=False,
-                     help="Frames a second of the file; the rest is left out."
+                     help="Frames per second of the file; the others are left out."
                      " [dim](all: 60 on Atari)[/dim]"),
     ] = None,
     speed: Annotated[

@@ -17,7 +17,7 @@ from a2c_cli.terminal.signals import EXIT_CODES, ask_to_stop, raise_stopped
 EXAMPLES = """
 Train many agents: environments, settings and seeds, one stream each.
 
-The same command goes on with a sweep that was stopped or killed.
+The same command resumes a sweep that was stopped or killed.
 
 [bold]Examples[/bold]
   a2c sweep --env CartPole-v1 --seeds 0-4
@@ -64,7 +64,7 @@ def sweep(
     ] = None,
     random: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Try only so many of the combinations, drawn at random but"
+        typer.Option(min=1, help="Try only this many of the combinations, drawn at random but"
                      " always the same.", show_default=False),
     ] = None,
     total_steps: Annotated[
@@ -89,7 +89,7 @@ def sweep(
     jobs: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--jobs", "-j", min=1, show_default=False,
-                     help="Trials at a time. [dim](one a core; on a cluster all it takes)[/dim]"),
+                     help="Trials at a time. [dim](one per core, of a cluster too)[/dim]"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and stop.")] = False,
     json: options.Json = False,
@@ -140,7 +140,7 @@ def sweep(
         )
     table.show_result(record, json=json)
     if stopped is not None:
-        report.say(f"go on with: a2c {shlex.join(sys.argv[1:])}")
+        report.say(f"resume with: a2c {shlex.join(sys.argv[1:])}")
         raise typer.Exit(EXIT_CODES[stopped])
     failed = [run for run in record["runs"] if run["stopped"] != "completed"]
     for run in failed:

@@ -56,7 +56,7 @@ def train(
     ] = None,
     resume: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Go on with the run in this directory.", show_default=False),
+        typer.Option(help="Resume the run in this directory.", show_default=False),
     ] = None,
     config: options.Config = None,
     preset: options.Preset = None,

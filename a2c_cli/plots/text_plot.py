@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from a2c_cli.plots.comparison import Comparison
+from a2c_cli.plots.comparison import Comparison, Curve
 from a2c_cli.text import short_count
 
 COLOURS = ("blue", "red", "green", "magenta", "yellow", "cyan", "white")
@@ -38,25 +38,13 @@ def draw_text(comparison: Comparison, width: int, *, dots: bool) -> Text:
     labels = {0: f"{high:,.4g}", _ROWS // 2: f"{(low + high) / 2:,.4g}", _ROWS - 1: f"{low:,.4g}"}
     margin = max(map(len, labels.values()))
     columns = max(width - margin - 2, 10)
-    across, down = (2, 4) if dots else (1, 1)
     cells = np.full((_ROWS, columns), " ", dtype="<U1")
     owner = np.full((_ROWS, columns), -1)
     for number, curve in curves:
-        at = np.linspace(0.0, last, columns * across)
-        inside = (at >= curve.steps[0]) & (at <= curve.steps[-1])
-        if not inside.any():  # a single early point
-            inside[np.abs(at - curve.steps[-1]).argmin()] = True
-        height = (high - np.interp(at, curve.steps, curve.center)) / (high - low)
-        rows = np.rint(height * (_ROWS * down - 1)).astype(int)
-        grid = _trace(rows, inside, _ROWS * down)
-        blocks = grid.reshape(_ROWS, down, columns, across)
-        hit = blocks.any(axis=(1, 3))
-        if dots:
-            bits = (blocks * _BITS[None, :, None, :]).sum(axis=(1, 3))
-            cells[hit] = np.vectorize(lambda b: chr(0x2800 + b), otypes=["<U1"])(bits[hit])
-        else:
-            cells[hit] = _LETTERS[number % len(_LETTERS)]
-        owner[hit] = number
+        letter = None if dots else _LETTERS[number % len(_LETTERS)]
+        drawn = _draw_curve(curve, (low, high), last, columns, letter)
+        cells[drawn != " "] = drawn[drawn != " "]
+        owner[drawn != " "] = number
     upright, corner, dash = ("┤", "└", "─") if dots else ("|", "+", "-")
     chart = Text()
     for row in range(_ROWS):
@@ -75,8 +63,36 @@ def draw_text(comparison: Comparison, width: int, *, dots: bool) -> Text:
     return chart
 
 
+def _draw_curve(
+    curve: Curve, heights: tuple[float, float], last: float, columns: int, letter: str | None
+) -> NDArray[np.str_]:
+    """(_ROWS, columns) characters: the letter, or braille dots without one; blank elsewhere.
+
+    Args:
+        heights: the values at the lowest and the highest row.
+        last: the step at the right edge.
+    """
+    low, high = heights
+    across, down = (2, 4) if letter is None else (1, 1)
+    at = np.linspace(0.0, last, columns * across)
+    inside = (at >= curve.steps[0]) & (at <= curve.steps[-1])
+    if not inside.any():  # a single early point
+        inside[np.abs(at - curve.steps[-1]).argmin()] = True
+    height = (high - np.interp(at, curve.steps, curve.center)) / (high - low)
+    rows = np.rint(height * (_ROWS * down - 1)).astype(int)
+    blocks = _trace(rows, inside, _ROWS * down).reshape(_ROWS, down, columns, across)
+    hit = blocks.any(axis=(1, 3))
+    cells = np.full((_ROWS, columns), " ", dtype="<U1")
+    if letter is None:
+        bits = (blocks * _BITS[None, :, None, :]).sum(axis=(1, 3))
+        cells[hit] = np.vectorize(lambda b: chr(0x2800 + b), otypes=["<U1"])(bits[hit])
+    else:
+        cells[hit] = letter
+    return cells
+
+
 def _trace(rows: NDArray[np.int64], inside: NDArray[np.bool_], height: int) -> NDArray[np.bool_]:
-    """The dots of a line through one row a column, without gaps."""
+    """The dots of a line through one row per column, without gaps."""
     grid = np.zeros((height, len(rows)), dtype=bool)
     before = rows[np.maximum(np.arange(len(rows)) - 1, np.flatnonzero(inside)[0])]
     for column in np.flatnonzero(inside):

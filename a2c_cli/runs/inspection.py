@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.config.text import to_dict
+from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
 from a2c_cli.policies.layout import Layout
 from a2c_cli.runs.checkpoint import (
@@ -49,15 +50,6 @@ def inspect(
     header, infos, digest = read_verified_header(path)
     own = [info for info in infos if info.name.startswith("network.")]
     layout = header.layout()
-    layers = [
-        {
-            "name": info.name.removeprefix("network."),
-            "shape": list(info.shape),
-            "dtype": info.dtype,
-            "parameters": info.size,
-        }
-        for info in own
-    ]
     network = _network(layout, own)
     if weights or filters is not None:
         _look_at_weights(path, layout, network if weights else [], filters)
@@ -68,23 +60,38 @@ def inspect(
     return {
         "checkpoint": str(path),
         "format_version": FORMAT_VERSION,
-        "env_id": header.spec.id,
-        "observation": {"shape": list(header.spec.obs_shape), "dtype": header.spec.obs_dtype},
-        "actions": {
-            "kind": header.spec.action.kind,
-            "sizes": list(header.spec.action.sizes),
-            "meanings": list(header.spec.action.meanings),
-        },
+        **_environment(header.spec),
         "config": to_dict(header.config),
         "parameters": sum(info.size for info in own),
         "flops": sum(layer["flops"] for layer in network),
         "network": network,
-        "layers": layers,
+        "layers": [_tensor(info) for info in own],
         **_training(header),
         "resumable": any(info.name.startswith("rng.") for info in infos),
         "filters": None if filters is None else str(filters),
         "versions": dict(header.versions),
         "sha256": digest,
+    }
+
+
+def _environment(spec: EnvSpec) -> dict[str, Any]:
+    return {
+        "env_id": spec.id,
+        "observation": {"shape": list(spec.obs_shape), "dtype": spec.obs_dtype},
+        "actions": {
+            "kind": spec.action.kind,
+            "sizes": list(spec.action.sizes),
+            "meanings": list(spec.action.meanings),
+        },
+    }
+
+
+def _tensor(info: TensorInfo) -> dict[str, Any]:
+    return {
+        "name": info.name.removeprefix("network."),
+        "shape": list(info.shape),
+        "dtype": info.dtype,
+        "parameters": info.size,
     }
 
 

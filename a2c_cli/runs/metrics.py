@@ -1,4 +1,4 @@
-"""What a run has left on disk, read for looking at: its settings and its lines of metrics."""
+"""A run's settings and its metrics.jsonl, read back from disk for plots."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 
     Args:
         paths: run directories, checkpoint files in them, or directories with runs at any depth
-            below; none for the newest run under ./checkpoints.
+            below; empty for the newest run under ./checkpoints.
 
     Raises:
-        CheckpointError: a path is not there, or has no run.
+        CheckpointError: a path does not exist, or has no run.
     """
     if not paths:
         newest = max(
@@ -112,13 +112,13 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """Read runs; those that cannot be drawn are left out.
+    """Read several runs; those that cannot be drawn are left out.
 
     Returns:
         The runs, and a sentence for every one that was left out or read in part.
 
     Raises:
-        A2CError: none is left.
+        A2CError: no run can be drawn.
     """
     runs, notes = [], []
     for path in paths:
@@ -140,8 +140,8 @@ def read_run(path: Path) -> tuple[Run, int]:
     """One run directory; its lines are read as a stream, about 1.5 s for every 100 MB.
 
     Returns:
-        The run, and how many lines were no JSON objects. A last line without its end, which a
-        kill may have torn or a run is writing just now, is not counted.
+        The run, and how many lines are not JSON objects. A last line without its end is not
+        counted: a kill may have cut it, or a run is still writing it.
 
     Raises:
         A2CError: it cannot be read, or no episode has ended yet.
@@ -193,7 +193,7 @@ def _sorted(steps: array[float], values: array[float]) -> tuple[FloatArray, Floa
 
 
 def _records(path: Path) -> Iterator[Any]:
-    """Every whole line as its JSON value; None for a line that is none."""
+    """Every whole line as its JSON value; None for a line that is not JSON."""
     with open(path, "rb") as file:
         while lines := file.readlines(_CHUNK):
             if not lines[-1].endswith(b"\n"):

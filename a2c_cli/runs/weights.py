@@ -62,17 +62,11 @@ def draw_first_layer(layout: Layout, weights: Weights) -> bytes:
         raise ConfigError(f"{name} has weights that are not finite", "--weights counts them")
     filters = weight if weight.ndim == 4 else weight.T[None, None]
     count, planes, height, width = filters.shape
-    zoom = (
-        max(1, 72 // max(height, width)) if weight.ndim == 4 else max(1, 900 // max(height, width))
-    )
-    strip = planes * (width * zoom + 2) - 2
-    tall = height * zoom
+    zoom = max(1, (72 if weight.ndim == 4 else 900) // max(height, width))
+    strip, tall = planes * (width * zoom + 2) - 2, height * zoom
     columns = max(1, min(count, round(math.sqrt(count * (tall + 24) / (strip + _MARGIN)))))
     rows = math.ceil(count / columns)
-    size = (
-        max(_MARGIN + columns * (strip + _MARGIN), 480),
-        48 + rows * (tall + 24) + _MARGIN,
-    )
+    size = (max(_MARGIN + columns * (strip + _MARGIN), 480), 48 + rows * (tall + 24) + _MARGIN)
     if max(size) > _LARGEST:
         raise ConfigError(
             f"a picture of {name} would be {size[0]} x {size[1]} pixels", "it is too large to draw"
@@ -101,7 +95,7 @@ def draw_first_layer(layout: Layout, weights: Weights) -> bytes:
 
 
 def _colours(shares: NDArray[Any]) -> NDArray[np.uint8]:
-    """Numbers from -1 to 1 as RGB."""
+    """Numbers from -1 to 1 as RGB colours."""
     zero = np.array(_ZERO, np.float64)
     ends = np.where((shares < 0.0)[..., None], _NEGATIVE, _POSITIVE)
     picture: NDArray[np.uint8] = np.rint(zero + np.abs(shares)[..., None] * (ends - zero)).astype(

@@ -1,4 +1,4 @@
-"""Trials on Ray: a task each, on this machine or on a cluster's nodes."""
+"""Trials on Ray: one task per trial, on this machine or on the nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _CONNECT_SECONDS = 5.0
 class RayBackend:
     """Runs trials as Ray tasks of one CPU.
 
-    Ray goes on with a trial elsewhere when its process or node dies. A node that shares the
+    Ray resumes a trial elsewhere when its process or node dies. A node that shares the
     sweep's directory trains in it; any other one trains in a directory of its own, and each
-    checkpoint is brought back here as it is saved, so that another node can go on from it.
+    checkpoint is brought back here as it is saved, so that another node can resume from it.
 
     Args:
-        jobs: trials at a time; None for as many as the cluster takes.
+        jobs: trials at a time; None for as many as the cluster has cores for.
         address: of a running cluster (`auto` or host:port); None for a Ray of our own.
 
     Raises:
@@ -90,7 +90,7 @@ class RayBackend:
         except ray.exceptions.RayError as error:
             raise A2CError(
                 f"the Ray cluster is gone: {_first_line(error)}",
-                "the same command goes on with the sweep",
+                "the same command resumes the sweep",
             ) from error
         events: list[tuple[int, Event]] = [
             (index, Revived("Ray lost its process or node")) for index in revived

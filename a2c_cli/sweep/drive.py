@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from a2c_cli.runs.directory import RunDir
-from a2c_cli.sweep.plan import Request, Trial, default_path, describe, plan
-from a2c_cli.sweep.state import Died, Ended, Event, Revived, State, Told, look, save
+from a2c_cli.sweep.plan import Request, Trial, default_path, identify, plan
+from a2c_cli.sweep.state import Died, Ended, Event, Revived, State, Told, read_states, save
 from a2c_cli.sweep.summary import sum_up
 
-RETRIES = 3  # times that a trial whose process died is gone on with
+RETRIES = 3  # times that a trial is resumed after its process has died
 _POLL = 0.5  # seconds
 
 
 class Backend(Protocol):
-    """Where trials run. `start` also goes on with a trial that has a checkpoint."""
+    """Where trials run. `start` also resumes a trial that has a checkpoint."""
 
     capacity: int
 
@@ -36,13 +36,13 @@ def run_sweep(
     show: Callable[[Sequence[State]], None],
     watch_signals: Callable[[], Callable[[], str | None]],
 ) -> tuple[dict[str, Any], str | None]:
-    """Begin a sweep, or go on with it where it was stopped.
+    """Start a sweep, or resume it where it was stopped.
 
     Args:
-        request: the same one goes on with the sweep in `run_dir`, any other is refused there.
+        request: the same one resumes the sweep in `run_dir`, any other is refused there.
         run_dir: the sweep's directory; None for the request's own under ./checkpoints.
         make_backend: called only if there is a trial left to run.
-        show: called about twice a second with where all trials stand.
+        show: called about twice per second with the states of all trials.
         watch_signals: called once trials can be stopped cleanly; gives what `drive` asks.
 
     Returns:
@@ -52,23 +52,23 @@ def run_sweep(
         A2CError: see `errors`; nothing has been written if the request is at fault.
     """
     trials = plan(request)
-    described = describe(request, trials)
-    path = run_dir if run_dir is not None else default_path(described)
+    identity = identify(request, trials)
+    path = run_dir if run_dir is not None else default_path(identity)
     stopped = None
     with contextlib.ExitStack() as stack:
-        unfinished = any(s.stage != "completed" for s in look(path, described, trials))
+        unfinished = any(s.stage != "completed" for s in read_states(path, identity, trials))
         backend = make_backend() if unfinished else None
         if backend is not None:
             stack.callback(backend.close)
         run = RunDir(path)
         stack.callback(run.close)
-        states = look(path, described, trials)  # again, now that nobody else can change it
-        save(run, described, sum_up(states))
+        states = read_states(path, identity, trials)  # again, now that nobody else can change it
+        save(run, identity, sum_up(states))
         if backend is not None:
             backend.open(path)
             stopped = drive(states, backend, show, watch_signals())
         record = {"run_dir": str(path), **sum_up(states)}
-        save(run, described, record)
+        save(run, identity, record)
     return record, stopped
 
 
@@ -80,8 +80,8 @@ def drive(
 ) -> str | None:
     """Run every trial that is not completed, each to its end.
 
-    A trial whose process dies goes on from its last checkpoint, up to `RETRIES` times; one that
-    fails by itself is left, and the rest goes on.
+    A trial whose process dies is resumed from its last checkpoint, up to `RETRIES` times. One that
+    fails by itself is not tried again, and the others continue.
 
     Returns:
         `interrupted` or `terminated` if it was asked to stop, after all trials have saved.
@@ -118,7 +118,7 @@ def drive(
 
 
 def _take_in(state: State, event: Ended | Died, stopping: bool) -> bool:
-    """Note how a trial's process ended; whether it must be started again."""
+    """Record how a trial's process ended; returns whether it must be started again."""
     state.stage = "waiting"
     state.read()
     if isinstance(event, Ended) and event.stopped not in ("interrupted", "terminated"):

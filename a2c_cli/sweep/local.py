@@ -1,4 +1,4 @@
-"""Trials on this machine: a process each, forked from a server that has imported torch once."""
+"""Trials on this machine: one process each, forked from a server that has imported torch once."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class LocalBackend:
         self._running: dict[int, tuple[BaseProcess, Connection]] = {}
 
     def open(self, directory: Path) -> None:
-        """Say where the run directories lie."""
+        """Set the directory in which the run directories lie."""
         self._directory = directory
 
     def start(self, index: int, trial: Trial) -> None:
-        """Begin or go on with a trial."""
+        """Start or resume a trial."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_work, args=(trial, self._directory / trial.name, theirs)
@@ -116,7 +116,7 @@ class LocalBackend:
 
 
 def _work(trial: Trial, run_dir: Path, pipe: Connection) -> None:
-    """The life of a trial's process."""
+    """What a trial's process does, from start to end."""
     from a2c_cli.sweep.trial import run_trial  # imports torch, which the sweep's own never does
 
     os.dup2(2, 1)  # what an environment prints must not stand among the results

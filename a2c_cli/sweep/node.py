@@ -21,7 +21,7 @@ _FILES = (CONFIG, BEST, LAST, METRICS)
 
 
 class Board:
-    """An actor beside the sweep's own process: what trials tell it and what they are told."""
+    """A Ray actor beside the sweep's own process: trials report to it and learn when to stop."""
 
     def __init__(self, directory: str) -> None:
         self._directory, self._stop = Path(directory), False
@@ -30,18 +30,18 @@ class Board:
         self._revived: list[int] = []
 
     async def begin(self, index: int, task: int) -> None:
-        """A trial's task begins; for the second time if Ray has lost the process of the first."""
+        """A trial's task starts; for the second time if Ray has lost its first process."""
         if task in self._begun:
             self._revived.append(index)
         self._begun.add(task)
 
     async def tell(self, index: int, news: Told) -> bool:
-        """Take in where a trial stands; whether it should stop."""
+        """Take in how far a trial has come; returns whether it should stop."""
         self._news[index] = news
         return self._stop
 
     async def hear(self) -> tuple[dict[int, Told], list[int]]:
-        """Since the last call: where trials stand, and which ones lost a process."""
+        """What was reported since the last call, and which trials have lost a process."""
         news, self._news = self._news, {}
         revived, self._revived = self._revived, []
         return news, revived
@@ -60,7 +60,7 @@ class Board:
 
 
 def pack(run_dir: Path) -> dict[str, bytes]:
-    """The files of a run by name; it may be going on."""
+    """The files of a run by name; it may still be training."""
     return {name: (run_dir / name).read_bytes() for name in _FILES if (run_dir / name).exists()}
 
 
@@ -80,8 +80,8 @@ def work(index: int, task: int, trial: Trial, mark: str, board: Any) -> Ended | 
         index: the trial's number.
         task: the task's own number, the same when Ray tries it again.
         trial: what to run.
-        mark: a file in the sweep's directory; whoever sees it trains there, anybody else in a
-            directory that is brought back.
+        mark: a file in the sweep's directory. A node that sees it shares the directory and trains
+            there; any other trains in a directory of its own, whose files are copied back.
         board: the actor to tell.
     """
     import ray

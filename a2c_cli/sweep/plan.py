@@ -1,4 +1,4 @@
-"""What a sweep is asked for, checked and spelt out as trials. Nothing is written here."""
+"""The request for a sweep, checked and expanded into its trials. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -220,11 +220,11 @@ def _check_network(config: TrainConfig, kind: str, specs: dict[tuple[Any, ...], 
     make_layout(config, specs[frames])
 
 
-def describe(request: Request, trials: Sequence[Trial]) -> dict[str, Any]:
-    """The request as plain JSON values, kept in sweep.json to know the sweep again.
+def identify(request: Request, trials: Sequence[Trial]) -> dict[str, Any]:
+    """The request as plain JSON values, kept in sweep.json to recognise the sweep by.
 
-    `resolved` is a digest of every trial's complete settings: a default that another version
-    changed makes another sweep.
+    `resolved` is a digest of the complete settings of every trial: where another version of a2c has
+    another default, it is another sweep.
     """
     digest = hashlib.sha256()
     for trial in trials:
@@ -239,10 +239,10 @@ def describe(request: Request, trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def default_path(described: Mapping[str, Any]) -> Path:
+def default_path(identity: Mapping[str, Any]) -> Path:
     """Where a sweep lives unless told otherwise: the same request, the same directory."""
-    digest = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-    first, *others = described["envs"]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    first, *others = identity["envs"]
     more = f"-and-{len(others)}-more" if others else ""
     return CHECKPOINTS / f"sweep-{_slug(first)}{more}-{digest[:8]}"
 

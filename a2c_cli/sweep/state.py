@@ -1,4 +1,4 @@
-"""Where the trials of a sweep stand: in memory, and in the sweep's directory."""
+"""How far each trial of a sweep has come: in memory, and in the sweep's directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SWEEP = "sweep.json"
 
 @dataclass(frozen=True)
 class Told:
-    """A trial says where it stands."""
+    """A trial reports how far it has come."""
 
     env_steps: int
     steps_per_second: float
@@ -35,14 +35,14 @@ class Ended:
 
 @dataclass(frozen=True)
 class Died:
-    """A trial's process is gone without a word."""
+    """A trial's process has ended without reporting anything."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Revived:
-    """A trial's process was gone, and the backend itself has begun another one."""
+    """A trial's process had died, and the backend itself has started another one."""
 
     reason: str
 
@@ -52,7 +52,7 @@ Event = Told | Ended | Died | Revived
 
 @dataclass
 class State:
-    """Where one trial stands.
+    """How far one trial has come.
 
     `stage` is waiting, running, or how it ended: completed, failed, diverged, interrupted.
     """
@@ -71,7 +71,7 @@ class State:
         return self.trial.config.total_steps
 
     def read(self) -> None:
-        """Take over what its last checkpoint says, if there is one that can be read."""
+        """Update the counters from its last checkpoint, if there is one that can be read."""
         try:
             header, _ = checkpoint.read_header(self.run_dir / LAST)
         except CheckpointError:
@@ -83,7 +83,7 @@ class State:
             self.stage = "completed"
 
 
-def look(path: Path, request: Mapping[str, Any], trials: Sequence[Trial]) -> list[State]:
+def read_states(path: Path, request: Mapping[str, Any], trials: Sequence[Trial]) -> list[State]:
     """The trials as an earlier start of the same sweep left them; writes nothing.
 
     Raises:
@@ -105,7 +105,7 @@ def look(path: Path, request: Mapping[str, Any], trials: Sequence[Trial]) -> lis
             what = ", ".join(k for k in differing if k != "resolved") or "defaults of this version"
             raise RunDirError(
                 f"{path} holds a sweep with another request (different: {what})",
-                "repeat its own command to go on with it, or choose another --run-dir",
+                "repeat its own command to resume it, or choose another --run-dir",
             )
     elif any((place / LAST).exists() for place in (path, *(state.run_dir for state in states))):
         raise RunDirError(f"{path} already holds runs of no sweep", "choose another --run-dir")

@@ -1,4 +1,4 @@
-"""What came out: per environment and setting, over games, and which setting did best."""
+"""Results of a sweep: per environment and setting, over all games, and the best setting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sum_up(states: Sequence[State]) -> dict[str, Any]:
     trials ranks above all that have more, so that no setting wins because it often breaks.
 
     Returns:
-        `runs`: one record a trial. `summary`: by environment its best setting's `setting, seeds,
+        `runs`: one record per trial. `summary`: by environment its best setting's `setting, seeds,
         missing, mean, iqm, ci95` (95 % bootstrap interval of the IQM over seeds) and all of them
         as `settings`, best first. `aggregate`: by setting `games, seeds, missing, mean, iqm, ci95`
         of the human-normalised scores of all games with reference scores, pooled, interval

@@ -1,4 +1,4 @@
-"""One trial, inside the process that is its own: a run begun, or gone on with."""
+"""One trial, inside its own process: a run that is started or resumed."""
 
 from __future__ import annotations
 

@@ -51,7 +51,6 @@ VARIANTS: dict[str, list[str]] = {
     # The same, with the loss's other terms as large beside the policy's as Breakout has them.
     "advantages-running-all": [*_RUNNING, "--value-coef", "1.5", "--prediction-coef", "0.06"],
     "adam": ["--optimizer", "adam", "--learning-rate", "5e-4"],
-    "rmsprop-tf": ["--optimizer", "rmsprop_tf"],
     "network-nature": ["--network", "nature"],
     "no-life-loss": ["--no-life-loss"],
     "float32": ["--precision", "float32"],

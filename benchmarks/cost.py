@@ -44,7 +44,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "n_steps 5": {"n_steps": 5},
     "n_steps 20": {"n_steps": 20},
     "n_steps 320": {"n_steps": 320},
-    "network compact": {"network": "compact"},
     "network nature": {"network": "nature"},
     "network notebook": {"network": "notebook"},
     "frame_stack 1": {"frame_stack": 1},

@@ -240,7 +240,7 @@ def make_checkpoints(where: Path) -> list[Path]:
     runs = []
     for number, env in enumerate(ENVS):
         runs.append(where / f"run-{number}")
-        size = {"network": "compact"} if "ALE" in env else {"hidden_size": 16}
+        size = {"network": "notebook"} if "ALE" in env else {"hidden_size": 16}
         train(TrainConfig(env=env, total_steps=250, **size), run_dir=runs[-1])
     return runs
 

@@ -17,7 +17,6 @@ class Schedule:
     - constant:    v(p) = start
     - linear:      v(p) = start + q · (end - start)
     - exponential: v(p) = start · (end / start)^q          (start and end must be > 0)
-    - cosine:      v(p) = end + (start - end) · (1 + cos πq) / 2
 
     q is clipped, so no budget overrun can push the value past `end` (a learning rate that goes
     negative after its budget has ruined public runs).
@@ -57,9 +56,7 @@ class Schedule:
             return self.end
         if self.shape == "linear":
             return self.start + q * (self.end - self.start)
-        if self.shape == "exponential":
-            return self.start * math.exp(q * math.log(self.end / self.start))
-        return self.end + (self.start - self.end) * (1.0 + math.cos(math.pi * q)) / 2.0
+        return self.start * math.exp(q * math.log(self.end / self.start))
 
 
 def entropy_schedule(config: TrainConfig) -> Schedule:

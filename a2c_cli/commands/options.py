@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from a2c_cli.config.defaults import CONTINUOUS, DEFAULTS, PRESETS
+from a2c_cli.config.legacy import without_gone
 from a2c_cli.config.settings import KINDS, settings, value_type
 from a2c_cli.config.text import from_dict, from_toml, parse_scalar
 from a2c_cli.errors import ConfigError
@@ -140,7 +141,7 @@ def read_recipe(preset: str | None, config: Path | None) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ConfigError(f"cannot read {config}: {reason}", "give a TOML file") from None
-        values |= from_toml(text, str(config))
+        values |= without_gone(from_toml(text, str(config)), f"{config} was written")
         # The rest is checked when the command line has been laid over it.
         from_dict({"env": "any", "env_args": values.get("env_args", {})}, str(config))
     return values

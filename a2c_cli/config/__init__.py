@@ -4,5 +4,6 @@
 - defaults: their values by kind of environment, and the presets
 - resolve:  from what was asked for to a run's settings
 - checks:   whether a value is allowed
+- legacy:   settings as earlier versions wrote them
 - text:     settings as TOML, dictionaries and key=value
 """

@@ -21,9 +21,6 @@ COMMON: dict[str, Value] = {
     "loss_reduction": "mean",
     "entropy_full_above": 0.0,
     "normalize_advantages": "none",
-    "rmsprop_alpha": 0.99,
-    "adam_beta1": 0.9,
-    "adam_beta2": 0.999,
     "max_grad_norm": 0.5,
     "max_kl": 0.0,
     "learning_rate_end": 0.0,
@@ -150,9 +147,6 @@ _NEEDS: dict[str, tuple[str, Callable[[TrainConfig], bool]]] = {
         lambda c: c.learning_rate_schedule != "constant",
     ),
     "prediction_share": ("a --prediction-coef above 0", lambda c: c.prediction_coef > 0.0),
-    "rmsprop_alpha": ("--optimizer rmsprop or rmsprop_tf", lambda c: c.optimizer != "adam"),
-    "adam_beta1": ("--optimizer adam", lambda c: c.optimizer == "adam"),
-    "adam_beta2": ("--optimizer adam", lambda c: c.optimizer == "adam"),
     "eval_episodes": ("--eval-every", lambda c: c.eval_every > 0),
 }
 
@@ -206,7 +200,7 @@ def resolve(
     if (kind == "vector" and network != "mlp") or (kind == "atari" and network == "mlp"):
         raise ConfigError(
             f"--network {network} cannot be used on {config.env}",
-            "use mlp for vector observations; a3c, compact, nature or notebook for pixels",
+            "use mlp for vector observations; a3c, nature or notebook for pixels",
         )
     resolved = dataclasses.replace(config, **filled)
     for name in asked:

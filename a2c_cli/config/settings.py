@@ -18,7 +18,7 @@ from a2c_cli.errors import ConfigError
 
 KINDS = ("atari", "image", "vector")
 TRACKERS = ("tensorboard", "wandb", "trackio")
-SHAPES = ("constant", "linear", "exponential", "cosine")  # of a schedule
+SHAPES = ("constant", "linear", "exponential")  # of a schedule
 
 
 def setting(
@@ -123,9 +123,7 @@ class TrainConfig:
 
     # --- optimizer
     optimizer: str = setting(
-        "which; rmsprop_tf has ε inside the root and starts its average at 1",
-        OPTIMIZER,
-        choices=("rmsprop", "rmsprop_tf", "adam"),
+        "RMSProp (α = 0.99) or Adam (β = 0.9, 0.999)", OPTIMIZER, choices=("rmsprop", "adam")
     )
     learning_rate: float = setting("step size", OPTIMIZER, low=0.0, open_low=True)
     actor_learning_rate: float = setting(
@@ -139,9 +137,6 @@ class TrainConfig:
     )
     learning_rate_schedule: str = setting("how the step size decays", OPTIMIZER, choices=SHAPES)
     optimizer_eps: float = setting("ε of the optimizer", OPTIMIZER, low=0.0, open_low=True)
-    rmsprop_alpha: float = setting("decay of RMSProp's average", OPTIMIZER, low=0.0, high=0.99999)
-    adam_beta1: float = setting("Adam's β₁", OPTIMIZER, low=0.0, high=0.9999)
-    adam_beta2: float = setting("Adam's β₂", OPTIMIZER, low=0.0, high=0.99999)
     max_kl: float = setting(
         "a step that moves the policy by more than this KL divergence (nats) is shortened;"
         " 0 = never",
@@ -156,7 +151,7 @@ class TrainConfig:
     network: str = setting(
         "torso: two or three convolutions, or fully connected",
         NETWORK,
-        choices=("a3c", "compact", "nature", "notebook", "mlp"),
+        choices=("a3c", "nature", "notebook", "mlp"),
     )
     hidden_size: int = setting(
         "units per hidden layer of an mlp", NETWORK, low=1, high=65_536, kinds=("vector", "image")

@@ -27,8 +27,6 @@ CONVOLUTIONS: dict[str, tuple[tuple[Conv, ...], int]] = {
     "notebook": ((Conv(16, 5, 2), Conv(32, 5, 2), Conv(32, 5, 2)), 0),
     # A3C, arXiv 1602.01783; the network of the first DQN paper, arXiv 1312.5602.
     "a3c": ((Conv(16, 8, 4), Conv(32, 4, 2)), 256),
-    # a3c with a third convolution, so that the layer behind it has a fifth of the weights.
-    "compact": ((Conv(16, 8, 4), Conv(32, 4, 2), Conv(32, 3, 2)), 256),
     # Mnih et al. 2015, doi 10.1038/nature14236.
     "nature": ((Conv(32, 8, 4), Conv(64, 4, 2), Conv(64, 3, 1)), 512),
 }

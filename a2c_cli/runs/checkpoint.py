@@ -224,6 +224,8 @@ def _parse(
         )
     try:
         return from_document(document), infos, metadata
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", error.hint) from None
     except (
         *(ConfigError, ValueError, TypeError, KeyError, IndexError, AttributeError),
         *(OverflowError, RecursionError),

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from a2c_cli.config.defaults import resolve
+from a2c_cli.config.legacy import without_gone
 from a2c_cli.config.settings import KINDS, TrainConfig
 from a2c_cli.config.text import from_dict, to_dict
 from a2c_cli.envs.spec import WRAPPERS, ActionSpec, EnvSpec
 from a2c_cli.errors import CheckpointError, ConfigError
 from a2c_cli.policies.layout import Layout, make_layout
+from a2c_cli.text import safe_text
 
 _LARGEST = 1e300  # of a return: sums of a hundred of them are still finite
 _ACTION_DTYPES = {
@@ -96,9 +98,14 @@ def from_document(document: Mapping[str, Any]) -> Header:
     Raises:
         ConfigError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
             RecursionError: it is not one of `to_document`.
+        CheckpointError: it is one, with settings that this version no longer has.
     """
     spec = _spec(document["env"])
-    settings = document["config"]
+    wrote = safe_text(str(document["versions"].get("a2c-cli", "")))[:20] or "an earlier version"
+    try:
+        settings = without_gone(document["config"], f"written by a2c {wrote}")
+    except ConfigError as error:
+        raise CheckpointError(error.message, error.hint) from None
     # Agents from before there were such settings go on without them.
     settings = {"entropy_full_above": 0.0, **settings}
     if spec.kind != "vector":

@@ -146,7 +146,7 @@ def _resumed(
     device, why = choose_device(config, env.spec)
     try:
         counters = Counters.from_header(header)
-        _check_optimizer(config, tensors)
+        _check_optimizer(tensors)
         elapsed, offset = (header.progress[name] for name in ("elapsed", "metrics_bytes"))
         if not is_number(elapsed) or not isinstance(offset, int) or offset < 0:
             raise ValueError("its times or lengths are damaged")
@@ -181,7 +181,7 @@ def _changed(header: Header, changes: Mapping[str, Any], env_id: str | None) -> 
     return dataclasses.replace(header.config, **changes)
 
 
-def _check_optimizer(config: TrainConfig, tensors: checkpoint.Tensors) -> None:
+def _check_optimizer(tensors: checkpoint.Tensors) -> None:
     """All slots for every parameter, or none at all before the first update.
 
     Raises:
@@ -191,7 +191,7 @@ def _check_optimizer(config: TrainConfig, tensors: checkpoint.Tensors) -> None:
         f"optimizer.{name.removeprefix('network.')}.{slot}"
         for name in tensors
         if name.startswith("network.")
-        for slot in SLOTS[config.optimizer]
+        for slot in SLOTS
     }
     found = {name for name in tensors if name.startswith("optimizer.")}
     if found and found != wanted:

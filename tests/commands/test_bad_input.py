@@ -69,7 +69,7 @@ train --env a:b:c:d | 2 | a:b:c:d | .
 {cart} --save-every -1 | 2 | --save-every must be at least 0 | .
 {cart} --save-every nan | 2 | --save-every must be at least 0 | .
 {cart} --eval-episodes 0 | 2 | --eval-episodes must be | .
-{cart} --optimizer sgd | 2 | --optimizer cannot be 'sgd' | choose from rmsprop, rmsprop_tf, adam
+{cart} --optimizer sgd | 2 | --optimizer cannot be 'sgd' | choose from rmsprop, adam
 {cart} --optimizer Adam | 2 | --optimizer cannot be 'Adam' | adam
 {cart} --device tpu | 2 | --device cannot be 'tpu' | auto, cpu, cuda
 {cart} --activation "" | 2 | empty | a2c train --help
@@ -82,9 +82,8 @@ train --env a:b:c:d | 2 | a:b:c:d | .
 {cart} --log-std-init 0 | 2 | --log-std-init has no effect | leave it out
 {pong} --network mlp | 2 | --network mlp cannot be used | nature
 {pong} --normalize-obs | 2 | --normalize-obs has no effect | leave it out
-{pong} --adam-beta1 0.5 | 2 | no effect without --optimizer adam | leave --adam-beta1 out
-{pong} --adam-beta2 0.5 --show-config | 2 | --adam-beta2 has no effect | leave --adam-beta2 out
-{cart} --rmsprop-alpha 0.5 | 2 | no effect without --optimizer rmsprop | leave --rmsprop-alpha out
+{pong} --network compact | 2 | --network cannot be 'compact' | choose from a3c, nature
+{pong} --rmsprop-alpha 0.99 | 2 | --rmsprop-alpha | --help
 {cart} --entropy-schedule constant --entropy-hold 0.5 | 2 | --entropy-hold has no effect | add that
 {cart} --learning-rate-schedule constant --learning-rate-end 0.5 | 2 | that decays | add that
 {pong} --prediction-coef 0 --prediction-share 0.1 | 2 | a --prediction-coef above 0 | add that

@@ -108,7 +108,7 @@ def test_resume_goes_on_in_place(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_diverged_run_ends_with_code_1_and_its_last_checkpoint(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("train", "--env", "Pendulum-v1", "--total-steps", 500, "--learning-rate", "1e30",
-                  "--max-grad-norm", 0, "--optimizer", "rmsprop_tf", "--reward-transform", "none",
+                  "--max-grad-norm", 0, "--optimizer", "rmsprop", "--reward-transform", "none",
                   "--run-dir", tmp_path / "run", "--json")  # fmt: skip
     assert outcome.code == 1
     assert json.loads(outcome.stdout)["stopped"] == "diverged"
@@ -228,6 +228,16 @@ def test_wrong_usage_ends_with_code_2_and_names_the_option(
 def test_a_file_with_an_unknown_key_suggests_the_known_one(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('env = "CartPole-v1"\ngama = 0.9\n')
     assert_error(cli("train", "--config", tmp_path / "c.toml"), 2, "'gama'", "'gamma'")
+
+
+def test_a_file_of_an_earlier_version_feeds_config_unless_it_asks_for_what_is_gone(
+    cli: Cli, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('env = "CartPole-v1"\nadam_beta1 = 0.9\nrmsprop_alpha = 0.99\n')
+    assert cli("train", "--config", file, "--show-config").code == 0
+    file.write_text('env = "CartPole-v1"\nadam_beta1 = 0.8\n')
+    assert_error(cli("train", "--config", file), 2, "adam_beta1 = 0.8", "no longer has")
 
 
 def test_resume_keeps_the_runs_own_settings(cli: Cli, cartpole_run: Path) -> None:

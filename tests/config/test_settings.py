@@ -210,9 +210,6 @@ def test_a_setting_without_effect_is_an_error_not_ignored(
 @pytest.mark.parametrize(
     ("values", "asked"),
     [
-        ({"optimizer": "rmsprop"}, "adam_beta1"),
-        ({"optimizer": "rmsprop_tf"}, "adam_beta2"),
-        ({"optimizer": "adam"}, "rmsprop_alpha"),
         ({"entropy_schedule": "constant"}, "entropy_coef_end"),
         ({"entropy_schedule": "constant"}, "entropy_hold"),
         ({"learning_rate_schedule": "constant"}, "learning_rate_end"),

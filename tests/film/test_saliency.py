@@ -24,7 +24,7 @@ SHAPE = (3, 36, 44)
 def pair(action: ActionSpec, seed: int = 0) -> tuple[Agent, ActorCritic]:
     """A smooth network in double precision: finite differences of a ReLU cross its kinks."""
     agent, module = make_pair(
-        pixel_spec("image", SHAPE, action), seed, network="compact", activation="tanh"
+        pixel_spec("image", SHAPE, action), seed, network="a3c", activation="tanh"
     )
     return agent, module
 
@@ -97,7 +97,7 @@ def test_perturbation_is_what_a_blurred_patch_changes() -> None:
 
 @pytest.mark.parametrize("method", ["gradient", "perturbation"])
 def test_it_points_at_the_only_place_that_the_network_can_see(method: str) -> None:
-    agent, module = make_pair(pixel_spec("atari"), network="compact")
+    agent, module = make_pair(pixel_spec("atari"), network="a3c")
     with torch.no_grad():
         # Only the last hidden inputs that stem from the lower right survive; weights are shared.
         weight = module.torso.get_submodule("hidden1").weight

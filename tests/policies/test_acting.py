@@ -30,8 +30,8 @@ from a2c_cli.policies.convolution import runs, touched
 from a2c_cli.policies.network import ActorCritic
 
 CASES = [
-    *[(name, pixel_spec()) for name in ("a3c", "compact", "nature", "notebook")],
-    *[(name, pixel_spec("image", (6, 64, 96))) for name in ("a3c", "compact", "nature")],
+    *[(name, pixel_spec()) for name in ("a3c", "nature", "notebook")],
+    *[(name, pixel_spec("image", (6, 64, 96))) for name in ("a3c", "nature")],
     ("notebook", pixel_spec("image", (3, 50, 61), MULTI)),
     ("a3c", pixel_spec("atari", (1, 84, 84))),
     ("a3c", pixel_spec("atari", (2, 83, 83))),

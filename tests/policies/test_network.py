@@ -23,7 +23,7 @@ from a2c_cli.errors import ConfigError
 from a2c_cli.policies.layout import Conv, make_layout
 from a2c_cli.policies.network import ActorCritic
 
-CONVOLUTIONAL = ("a3c", "compact", "nature", "notebook")
+CONVOLUTIONAL = ("a3c", "nature", "notebook")
 CASES = [(name, pixel_spec()) for name in CONVOLUTIONAL] + [
     ("nature", pixel_spec("image", (6, 64, 96), MULTI)),
     ("mlp", pixel_spec("image", (3, 36, 40))),
@@ -75,7 +75,7 @@ def test_the_notebooks_network_has_the_notebooks_layers() -> None:
 
 @pytest.mark.parametrize(
     ("network", "flat", "hidden"),
-    [("a3c", 32 * 9 * 9, 256), ("compact", 32 * 4 * 4, 256), ("nature", 64 * 7 * 7, 512)],
+    [("a3c", 32 * 9 * 9, 256), ("nature", 64 * 7 * 7, 512)],
 )
 def test_the_published_networks_have_their_published_sizes(
     network: str, flat: int, hidden: int

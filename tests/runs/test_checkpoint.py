@@ -194,6 +194,48 @@ def test_a_header_that_makes_no_sense_is_refused(whole: Path, change: Any) -> No
         read_header(edited(whole, change))
 
 
+PAST = {"a2c-cli": "0.1.0"}
+SHIPPED = Path(__file__).parents[2] / "checkpoints" / "breakout.safetensors"
+
+
+def test_the_shipped_agent_loads() -> None:
+    config = read_checkpoint(SHIPPED)[0].config
+    assert (config.env, config.optimizer) == ("ALE/Breakout-v5", "rmsprop")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "lost"),
+    [
+        ("rmsprop_alpha", 0.99, 0.95),
+        ("adam_beta1", 0.9, 0.8),
+        ("adam_beta2", 0.999, 0.99),
+        ("optimizer", "adam", "rmsprop_tf"),
+        ("learning_rate_schedule", "exponential", "cosine"),
+        ("entropy_schedule", "constant", "cosine"),
+        ("network", "mlp", "compact"),
+    ],
+)
+def test_a_setting_that_is_gone_is_ignored_where_it_changed_nothing_and_named_where_it_did(
+    whole: Path, name: str, kept: Any, lost: Any
+) -> None:
+    plain = read_header(whole)[0]
+    end = {"learning_rate_end": 0.1}  # what an exponential needs
+
+    def write(value: Any) -> Path:
+        return edited(
+            whole,
+            lambda d: (d["config"].update({**end, name: value}), d["versions"].update(PAST)),
+        )
+
+    found = read_header(write(kept))[0].config
+    assert getattr(found, name, "gone") in (kept, "gone")
+    assert found.gamma == plain.config.gamma
+    message = f"written by a2c 0.1.0 with {name} = {lost}, which this version no longer has"
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_header(write(lost))
+    assert "install the version" in caught.value.hint
+
+
 def test_another_format_version_says_what_to_do(whole: Path) -> None:
     with pytest.raises(CheckpointError, match="format version 2") as caught:
         read_header(edited(whole, lambda d: d.update(format_version=2)))

@@ -68,7 +68,7 @@ def test_a_run_without_an_episode_has_no_mean(cartpole_run: Path, tmp_path: Path
 # --- the network
 
 
-@pytest.mark.parametrize("network", ["notebook", "a3c", "compact", "nature", "mlp"])
+@pytest.mark.parametrize("network", ["notebook", "a3c", "nature", "mlp"])
 def test_operations_are_those_that_torch_counts(network: str) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -143,7 +143,7 @@ def write_checkpoint(
 
 
 def test_norms_are_those_of_the_weights(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path, pixel_spec("atari"), network="compact")
+    path = write_checkpoint(tmp_path, pixel_spec("atari"), network="notebook")
     _, tensors = read_checkpoint(path)
     for layer in inspect(path, weights=True)["network"]:
         weight = tensors[f"network.{layer['name']}.weight"]
@@ -158,7 +158,7 @@ def test_numbers_that_are_none_are_counted_where_they_are(tmp_path: Path) -> Non
         weights["torso.conv2.weight"][0, 0, 0, :2] = np.nan
         weights["torso.conv2.bias"][3] = np.inf
 
-    path = write_checkpoint(tmp_path, pixel_spec("atari"), spoil, network="compact")
+    path = write_checkpoint(tmp_path, pixel_spec("atari"), spoil, network="notebook")
     record = inspect(path, weights=True)
     assert {n["name"]: n["not_finite"] for n in record["network"] if n["not_finite"]} == {
         "torso.conv2": 3
@@ -171,7 +171,7 @@ def test_silent_units_are_those_that_a_game_does_not_wake(
     cartpole_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    train(TrainConfig(env="ALE/Breakout-v5", total_steps=5, network="compact"), run_dir=run)
+    train(TrainConfig(env="ALE/Breakout-v5", total_steps=5), run_dir=run)
     header, tensors = read_checkpoint(run / "last.safetensors")
     changed = {name: array.copy() for name, array in tensors.items()}
     changed["network.torso.conv1.weight"][:2] = 0.0
@@ -198,7 +198,7 @@ def test_filters_are_drawn_red_above_zero_and_blue_below(tmp_path: Path) -> None
         weights["torso.conv1.weight"][0, 0] = 1.0
         weights["torso.conv1.weight"][0, 1] = -1.0
 
-    path = write_checkpoint(tmp_path, pixel_spec("atari"), mark, network="compact")
+    path = write_checkpoint(tmp_path, pixel_spec("atari"), mark, network="notebook")
     record = inspect(path, filters=tmp_path / "filters.png")
     assert record["filters"] == str(tmp_path / "filters.png")
     assert "norm" not in record["network"][0]

@@ -148,7 +148,7 @@ def test_a_trial_has_its_settings_and_a_readable_place_of_its_own() -> None:
 def test_long_names_are_cut_and_stay_different() -> None:
     lists = parse_lists(
         [f"{key}=0.5" for key in ("gamma", "gae_lambda", "value_coef", "entropy_coef",
-         "entropy_hold", "max_grad_norm", "adam_beta2")] + ["adam_beta1=0.5,0.6"]
+         "entropy_hold", "max_grad_norm", "max_kl")] + ["learning_rate_end=0.5,0.6"]
     )  # fmt: skip
     names = {t.name for t in plan(Request(("CartPole-v1",), (0,), {}, lists))}
     assert len(names) == 2
@@ -388,7 +388,7 @@ def test_a_trial_that_always_dies_is_given_up(cli: Cli, tmp_path: Path) -> None:
     [
         ("--set learning_rat=1", 2, "did you mean 'learning_rate'"),
         ("--set frame_skip=2", 2, "no effect"),
-        ("--set optimizer=adam,rmsprop --set adam_beta1=0.5", 2, "without --optimizer adam"),
+        ("--set learning_rate_schedule=constant --set learning_rate_end=0.5", 2, "that decays"),
         ("--seeds 3-1", 2, "--seeds"),
         ("--envs atari6", 2, "atari-5"),
         ("--ray-address auto", 2, "--backend ray"),

@@ -263,7 +263,7 @@ RESUMED: list[tuple[str, dict[str, Any], list[int]]] = [
     ("CartPole-v1", {"total_steps": 600}, [1, 17, 32, 333]),
     ("CartPole-v1", {"total_steps": 600, "n_steps": 0}, [5, 100, 431]),
     ("CartPole-v1", {"total_steps": 600, "n_steps": 5, "segments_per_update": 3}, [4, 5, 11, 302]),
-    ("CartPole-v1", {"total_steps": 400, "optimizer": "rmsprop_tf", "n_steps": 7,
+    ("CartPole-v1", {"total_steps": 400, "optimizer": "rmsprop", "n_steps": 7,
                      "normalize_advantages": "running"}, [150]),
     ("Pendulum-v1", {"total_steps": 650}, [1, 199, 200, 417]),
     ("FrozenLake-v1", {"total_steps": 300}, [10, 111]),
@@ -362,7 +362,7 @@ def test_a_wrong_request_leaves_no_directory(tmp_path: Path) -> None:
 
 def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
     config = TrainConfig(env="Pendulum-v1", total_steps=500, learning_rate=1e30, max_grad_norm=0.0,
-                         optimizer="rmsprop_tf", reward_transform="none")  # fmt: skip
+                         optimizer="rmsprop", reward_transform="none")  # fmt: skip
     result = train(config, run_dir=tmp_path / "run")
     assert result.stopped == "diverged"
     assert "--learning-rate" in result.message

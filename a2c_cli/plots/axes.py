@@ -151,7 +151,7 @@ def _draw_returns(axes: Axes, group: Group, theme: Theme) -> None:
 
 
 def point_stride(group: Group) -> int:
-    """Every how many games of a group one is drawn as a point."""
+    """How many games of a group stand for one drawn point."""
     return -(-sum(len(run.episode_steps) for run in group.runs) // _MOST_POINTS)
 
 

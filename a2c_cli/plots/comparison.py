@@ -51,11 +51,6 @@ class Group:
     returns: Curve
     series: Mapping[str, Curve]
 
-    @property
-    def seeds(self) -> str:
-        """`1 seed`, `5 seeds`."""
-        return f"{len(self.runs)} seed{'s' if len(self.runs) > 1 else ''}"
-
 
 @dataclass(frozen=True)
 class Comparison:

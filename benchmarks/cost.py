@@ -29,9 +29,8 @@ from threadpoolctl import threadpool_limits
 
 from a2c_cli import TrainConfig
 from a2c_cli.algorithm.learner import Learner
-from a2c_cli.config.defaults import resolve
+from a2c_cli.config.resolve import resolve, wrappers_of
 from a2c_cli.envs.make import make_env, probe
-from a2c_cli.envs.spec import WRAPPERS
 from a2c_cli.envs.stream import Transition
 from a2c_cli.training.machine import choose_precision
 
@@ -79,7 +78,7 @@ class Run:
         config = TrainConfig(env=env_id, device="cpu", **changes)
         kind, continuous = probe(env_id, config.env_args)
         self.config = config = resolve(config, kind, continuous=continuous)
-        wrappers = {name: getattr(config, name) for name in WRAPPERS[kind]}
+        wrappers = wrappers_of(config, kind)
         self.env = make_env(env_id, config.env_args, wrappers, seed=0)
         device = torch.device("cpu")
         self.learner = Learner(config, self.env.spec, device, choose_precision(config, device))

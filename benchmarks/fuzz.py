@@ -240,7 +240,7 @@ def make_checkpoints(where: Path) -> list[Path]:
     runs = []
     for number, env in enumerate(ENVS):
         runs.append(where / f"run-{number}")
-        size = {"network": "notebook"} if "ALE" in env else {"hidden_size": 16}
+        size = {"network": "8@8/4,16"} if "ALE" in env else {"network": "16,16"}
         train(TrainConfig(env=env, total_steps=250, **size), run_dir=runs[-1])
     return runs
 

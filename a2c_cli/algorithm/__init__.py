@@ -5,5 +5,7 @@
 - returns, losses: the formulas
 - segment:    T transitions and T+1 observations
 - schedules, scales, optimizer: step sizes, running scales, the step itself
+- entropy:    the bonus, and the floor under the entropy
+- calibration: the first steps, from which the network's start is made
 - prediction: the auxiliary task
 """

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from a2c_cli.algorithm.calibration import Calibration
 from a2c_cli.algorithm.scales import RewardScaler
 from a2c_cli.algorithm.segment import Segment
 from a2c_cli.algorithm.update import Update, UpdateStats
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import Settings
 from a2c_cli.envs.spec import EnvSpec, Obs
 from a2c_cli.envs.stream import Transition
 from a2c_cli.policies.trainable import Trainable
@@ -26,7 +27,7 @@ class Learner:
     those very parameters.
 
     Args:
-        config: resolved for this environment.
+        config: the run's settings.
         spec: the environment.
         device: where the updates run.
         precision: of the network's torso in an update.
@@ -34,7 +35,7 @@ class Learner:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: Settings,
         spec: EnvSpec,
         device: torch.device | None = None,
         precision: torch.dtype = torch.float32,
@@ -44,6 +45,7 @@ class Learner:
         self.agent, self.network = self.policy.agent, self.policy.network
         self.update = Update(c, self.policy)
         self._scaler = RewardScaler(c.gamma) if c.reward_transform == "scale" else None
+        self._calibration = Calibration(spec, c.calibration_steps)
         self._segments = [Segment(spec, c.n_steps)]
 
     @property
@@ -53,6 +55,8 @@ class Learner:
 
     def act(self, obs: Obs) -> Any:
         """Sample an action, as the environment takes it, and note what it was decided on."""
+        if self._calibration.running:
+            return self.agent.act(obs)
         decision = self.policy.decide(obs)
         self._segments[-1].begin(decision.observation, decision.action)
         return self.agent.spec.action.to_env(decision.action)
@@ -70,9 +74,12 @@ class Learner:
         Raises:
             DivergedError: loss or gradient is not finite; nothing has been changed.
         """
-        c, segment = self._config, self._segments[-1]
-        dead = step.terminated or (step.life_lost and bool(c.life_loss))
-        segment.end(self._learner_reward(step), dead)
+        c, segment, reward = self._config, self._segments[-1], self._learner_reward(step)
+        if self._calibration.running:
+            self._calibrate(step.next_obs)
+            return None
+        dead = step.terminated or (step.life_lost and c.life_loss)
+        segment.end(reward, dead)
         whole_episode = c.n_steps == 0 and step.terminated
         if not (segment.full or step.truncated or whole_episode):
             return None
@@ -87,6 +94,12 @@ class Learner:
         self._segments[0].clear()
         self.policy.forget()
         return stats
+
+    def _calibrate(self, obs: Obs) -> None:
+        self._calibration.add(obs)
+        if not self._calibration.running:
+            self._calibration.finish(self.network)
+            self.policy.sync()
 
     def _learner_reward(self, step: Transition) -> float:
         if self._config.reward_transform == "sign":
@@ -103,6 +116,8 @@ class Learner:
         if self._scaler is not None:
             for key, value in self._scaler.get_state().items():
                 state[f"normalizer.{key}"] = value
+        for key, value in self._calibration.get_state().items():
+            state[f"calibration.{key}"] = value
         for i, segment in enumerate(self._segments):
             closed = segment is not self._segments[-1]
             for key, value in segment.get_state(closed=closed).items():
@@ -119,6 +134,7 @@ class Learner:
         self.update.set_state(state)
         if self._scaler is not None:
             self._scaler.set_state(_part(state, "normalizer."))
+        self._calibration.set_state(_part(state, "calibration."))
         number = len({k.split(".")[1] for k in state if k.startswith("segment.")})
         self._segments = []
         for i in range(number):

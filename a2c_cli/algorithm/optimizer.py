@@ -1,7 +1,7 @@
-"""RMSProp and Adam, each in one pass over the parameters.
+"""What turns a gradient into a step: RMSProp and Adam, clipping, and a trust region.
 
-With what belongs to a step: which parameters have which size of it, the gradient's clipping, and
-an optimizer's state as plain arrays.
+With what belongs to a step: which parameters have which size of it, and an optimizer's state as
+plain arrays.
 """
 
 from __future__ import annotations
@@ -14,44 +14,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import Settings
 from a2c_cli.policies.distributions import divergence
 from a2c_cli.policies.network import ActorCritic
 from a2c_cli.policies.trainable import Trainable, as_tensor
 
+_ALPHA = 0.99  # decay of RMSProp's average
 _PROBES = 8  # observations, at most, on which a step's effect on the policy is measured
-_LATE = 2**23  # float32 still counts on from here, for another eight million steps
 
 
-# What is kept for every parameter, once it has stepped.
+# What an optimizer keeps for every parameter, once it has stepped.
 SLOTS = {"step", "exp_avg", "exp_avg_sq"}
 
 
-def make_optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The optimizer of a resolved config over parameter groups that carry their own `lr`."""
-    if config.optimizer == "rmsprop":
-        return _fused_rmsprop(groups, config.optimizer_eps)
-    return torch.optim.Adam(groups, betas=(0.9, 0.999), eps=config.optimizer_eps, fused=True)
+def make_optimizer(settings: Settings, groups: list[dict[str, Any]]) -> torch.optim.Adam:
+    """The optimizer of a run over parameter groups that carry their own `lr`.
 
+    - adam:    Kingma and Ba 2014 (arXiv 1412.6980), β₁ = .9, β₂ = .999
+    - rmsprop: v ← α v + (1 - α) g²,   θ ← θ - η g / (√(v / (1 - α^t)) + ε),   α = .99
 
-def _fused_rmsprop(groups: list[dict[str, Any]], eps: float) -> torch.optim.Adam:
-    """torch.optim.RMSprop with α = 0.99 by torch's fused Adam: one pass instead of six.
-
-    RMSProp is Adam with β₁ = 0, β₂ = α and no bias correction; and there is none when the count
-    of steps starts so high that 1 - α^step = 1.
+    RMSProp is Adam with β₁ = 0 and β₂ = α: torch's fused Adam takes one pass over the parameters
+    where its RMSprop takes six. And its average is counted from step 0: left as it starts, a first
+    step is η / √(1 - α), ten times too long, enough to break a policy.
     """
-    optimizer = torch.optim.Adam(groups, betas=(0.0, 0.99), eps=eps, fused=True)
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            optimizer.state[parameter] = {
-                "step": torch.full((), float(_LATE), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-    return optimizer
+    betas = (0.9, 0.999) if settings.optimizer == "adam" else (0.0, _ALPHA)
+    return torch.optim.Adam(groups, betas=betas, eps=settings.optimizer_eps, fused=True)
 
 
-def parameter_groups(network: ActorCritic, config: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(network: ActorCritic, config: Settings) -> list[dict[str, Any]]:
     """The parameters with their step sizes: of the torso, the actor and the critic."""
     c, net = config, network
     actor, critic = list(net.actor.parameters()), list(net.critic.parameters())

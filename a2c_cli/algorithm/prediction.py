@@ -9,7 +9,8 @@ pixel changes, and Shelhamer et al. 2016 (arXiv 1612.07307): self-supervision on
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,42 +19,91 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from a2c_cli.algorithm.losses import reduce
+from a2c_cli.algorithm.schedules import prediction_schedule
 from a2c_cli.algorithm.segment import Segment
+from a2c_cli.config.settings import Settings
 from a2c_cli.policies.layout import CELL, grid
 
+_PRIOR_RATE, _PRIOR_STEPS = 0.02, 20.0  # what is assumed of a cell before anything is seen
+_HORIZON = 8000.0  # steps over which a cell's rate is forgotten
+_SURE = 1e-4  # no rate is nearer to 0 or 1
+_LEAST_ENTROPY = 1.0  # nats; below it there is nothing to predict
 
-def prediction_loss(
-    predictor: nn.Module,
-    features: Tensor,
-    segments: Sequence[Segment],
-    channels: int,
-    reduction: str = "mean",
-) -> Tensor:
-    """L_prediction = -mean_t Σ_cells log p(changed): the nats by which the next change surprises.
 
-    A step that ends its episode has no next picture and counts as 0.
+class ChangePrediction:
+    """The auxiliary task of one run, with what it has seen of each cell.
+
+        L_prediction = mean_t Σ_cells -log p(changed) / Σ_cells H(ρ),   p = σ(predictor + logit ρ)
+
+    ρ is a cell's running rate of change and H(ρ) its entropy, so 1 is what the rates alone give in
+    every game, be it 8 nats per step (Breakout) or 130 (Freeway): one weight κ suits them all.
 
     Args:
-        predictor: from features to one logit per cell of the picture.
-        features: (N, features) of all observations, those that close a segment included.
-        segments: the T steps.
-        channels: of one picture.
-        reduction: `mean` or `sum` over the T steps.
+        config: with a `prediction_coef` above 0.
+        cells: of a picture.
     """
-    starts = itertools.accumulate((s.steps + 1 for s in segments), initial=0)
-    rows = [features[row : row + s.steps] for row, s in zip(starts, segments, strict=False)]
-    changed = np.concatenate([changes(s.observations, channels) for s in segments])
-    followed = np.concatenate([1.0 - s.terminated for s in segments])
-    return surprise(
-        predictor(torch.cat(rows)),
-        torch.from_numpy(changed).to(features.device),
-        torch.from_numpy(followed).to(features.device),
-        reduction,
-    )
+
+    def __init__(self, config: Settings, cells: int) -> None:
+        self.weight = prediction_schedule(config)  # κ over the share of the budget
+        self._reduction = config.loss_reduction
+        self._rates = np.full(cells, _PRIOR_RATE)
+        self._steps = _PRIOR_STEPS
+
+    def loss(
+        self, predictor: nn.Module, features: Tensor, segments: Sequence[Segment], channels: int
+    ) -> Tensor:
+        """L_prediction of an update; a step that ends its episode has no next picture, counts 0.
+
+        Args:
+            predictor: from features to one logit per cell.
+            features: (N, features) of all observations, those that close a segment included.
+            segments: the T steps.
+            channels: of one picture.
+        """
+        starts = itertools.accumulate((s.steps + 1 for s in segments), initial=0)
+        rows = [features[row : row + s.steps] for row, s in zip(starts, segments, strict=False)]
+        changed = np.concatenate([changes(s.observations, channels) for s in segments])
+        followed = np.concatenate([1.0 - s.terminated for s in segments])
+        rates = np.clip(self._rates, _SURE, 1.0 - _SURE)
+        entropy = -float((rates * np.log(rates) + (1.0 - rates) * np.log(1.0 - rates)).sum())
+        prior = torch.from_numpy(np.log(rates / (1.0 - rates)).astype(np.float32))
+        logits = predictor(torch.cat(rows)) + prior.to(features.device)
+        nats = surprise(
+            logits,
+            torch.from_numpy(changed).to(features.device),
+            torch.from_numpy(followed).to(features.device),
+            self._reduction,
+        )
+        self._count(changed[followed > 0.0])
+        return nats / max(entropy, _LEAST_ENTROPY)
+
+    def _count(self, changed: NDArray[np.float32]) -> None:
+        """ρ ← ρ + w (mean of the new steps - ρ), w by how many steps ρ knows already."""
+        if len(changed):
+            weight = len(changed) / (self._steps + len(changed))
+            self._rates += weight * (changed.mean(axis=0, dtype=np.float64) - self._rates)
+            self._steps = min(self._steps + len(changed), _HORIZON)
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """The rates for a checkpoint."""
+        return {"learner.cell_rates": np.append(self._rates, self._steps)}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up `get_state`.
+
+        Raises:
+            ValueError: it is another picture's, or another version's.
+        """
+        found = state.get("learner.cell_rates")
+        if found is None:
+            raise ValueError("a2c 0.1 wrote it, whose auxiliary task was another")
+        if found.shape != (len(self._rates) + 1,) or found.dtype != np.float64:
+            raise ValueError(f"the cells' rates have shape {found.shape}")
+        self._rates, self._steps = found[:-1].copy(), float(found[-1])
 
 
 def surprise(logits: Tensor, changed: Tensor, followed: Tensor, reduction: str = "mean") -> Tensor:
-    """-mean_t Σ_cells log p(changed).
+    """-mean_t Σ_cells log p(changed), in nats.
 
     Args:
         logits: (T, cells) of the probability that a cell changes, with gradient.

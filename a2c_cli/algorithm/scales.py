@@ -17,13 +17,10 @@ class AdvantageScale:
     σ² ← σ² + w (mean_t A_t² - σ²), w = max(1 / updates, .01). Not of one update alone: in a
     segment without rewards that would take noise for a signal.
 
-    Args:
-        square: σ² before the first update.
-        count: updates that this counts for; 100 let it fade as slowly as any other.
     """
 
-    def __init__(self, square: float = 0.0, count: int = 0) -> None:
-        self._square, self._count = square, count
+    def __init__(self) -> None:
+        self._square, self._count = 0.0, 0
 
     def update(self, square: float) -> float:
         """Take an update's mean_t A_t² into account; returns σ."""

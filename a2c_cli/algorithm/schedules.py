@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from a2c_cli.config.settings import SHAPES, TrainConfig
+from a2c_cli.config.settings import SHAPES, Settings
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class Schedule:
         return self.start * math.exp(q * math.log(self.end / self.start))
 
 
-def entropy_schedule(config: TrainConfig) -> Schedule:
-    """β as a function of the share of the budget that is spent (resolved config)."""
+def entropy_schedule(config: Settings) -> Schedule:
+    """β as a function of the share of the budget that is spent."""
     return Schedule(
         config.entropy_coef, config.entropy_coef_end, config.entropy_schedule, config.entropy_hold
     )
 
 
-def learning_rate_schedule(config: TrainConfig) -> Schedule:
-    """The factor on every learning rate as a function of the share of the budget (resolved)."""
+def learning_rate_schedule(config: Settings) -> Schedule:
+    """The factor on every learning rate as a function of the share of the budget."""
     return Schedule(1.0, config.learning_rate_end, config.learning_rate_schedule)
 
 
-def prediction_schedule(config: TrainConfig) -> Schedule:
-    """κ as a function of the share of the budget that is spent (resolved config)."""
-    return Schedule(config.prediction_coef or 0.0, 0.0, until=config.prediction_share or 1.0)
+def prediction_schedule(config: Settings) -> Schedule:
+    """κ as a function of the share of the budget that is spent."""
+    return Schedule(config.prediction_coef, 0.0, until=config.prediction_share)

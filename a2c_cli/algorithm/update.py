@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from a2c_cli.algorithm import losses
+from a2c_cli.algorithm.entropy import EntropyBonus
 from a2c_cli.algorithm.optimizer import (
     TrustRegion,
     clip_gradients,
@@ -21,16 +22,12 @@ from a2c_cli.algorithm.optimizer import (
     optimizer_state,
     parameter_groups,
 )
-from a2c_cli.algorithm.prediction import prediction_loss
+from a2c_cli.algorithm.prediction import ChangePrediction
 from a2c_cli.algorithm.returns import lambda_returns
 from a2c_cli.algorithm.scales import AdvantageScale
-from a2c_cli.algorithm.schedules import (
-    entropy_schedule,
-    learning_rate_schedule,
-    prediction_schedule,
-)
+from a2c_cli.algorithm.schedules import learning_rate_schedule
 from a2c_cli.algorithm.segment import Segment
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import Settings
 from a2c_cli.errors import A2CError
 from a2c_cli.policies.distributions import log_prob_and_entropy
 from a2c_cli.policies.trainable import Trainable
@@ -42,7 +39,10 @@ class DivergedError(A2CError):
 
 @dataclass(frozen=True)
 class UpdateStats:
-    """What one update measured; entropy in nats, losses before their weights."""
+    """What one update measured; entropy in nats, losses before their weights.
+
+    What is not measured is NaN, and not in `metrics`.
+    """
 
     policy_loss: float
     value_loss: float
@@ -52,28 +52,37 @@ class UpdateStats:
     learning_rate: float
     entropy_coef: float
     approx_kl: float  # nats, of the step before it is shortened; NaN if not measured
-    prediction_loss: float  # nats per step; NaN if nothing is predicted
+    prediction_loss: float  # 1 = no better than each cell's rate; NaN if nothing is predicted
+    dead_units: Mapping[str, float]  # share of a layer's ReLU units silent throughout, by layer
+
+    def metrics(self) -> dict[str, float]:
+        """By their names in metrics.jsonl after `train/`; `dead_units` is the worst layer's."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dead_units"}
+        if self.dead_units:
+            values["dead_units"] = max(self.dead_units.values())
+        values |= {f"dead_units_{layer}": share for layer, share in self.dead_units.items()}
+        return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 class Update:
     """The update rule of one run, with what it remembers from one step to the next.
 
     Args:
-        config: resolved for this environment.
+        config: the run's settings.
         policy: whose parameters are learned.
     """
 
-    def __init__(self, config: TrainConfig, policy: Trainable) -> None:
+    def __init__(self, config: Settings, policy: Trainable) -> None:
         c = self._config = config
         self._policy = policy
         self.optimizer = make_optimizer(c, parameter_groups(policy.network, c))
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._region = TrustRegion(policy, c.max_kl)
-        # Until the advantages' scale is known, β counts in full: as if they had always been 1.
-        running = c.normalize_advantages == "running"
-        self._advantage_scale = AdvantageScale() if running else AdvantageScale(1.0, 100)
-        self._entropy_coef, self._rate = entropy_schedule(c), learning_rate_schedule(c)
-        self._prediction_coef = prediction_schedule(c)
+        self._advantage_scale = AdvantageScale()
+        self._entropy_bonus = EntropyBonus(c, policy.agent.spec.action.max_entropy)
+        self._rate = learning_rate_schedule(c)
+        cells = policy.network.layout.predictions
+        self._prediction = ChangePrediction(c, cells) if cells else None
         self.count = 0
 
     def __call__(self, segments: list[Segment], progress: float) -> UpdateStats:
@@ -81,8 +90,8 @@ class Update:
 
             L = mean_t [ -log π(a_t|s_t) A_t  +  c (G_t - V(s_t))²  -  β H(π(·|s_t)) ]  +  κ L_pred
 
-        with G_t of `returns.lambda_returns`, A_t = G_t - V(s_t) without gradient, β and κ by their
-        schedules (β by `_stake` too), L_pred of the auxiliary task, and the mean (or sum) over all
+        with G_t of `returns.lambda_returns`, A_t = G_t - V(s_t) without gradient, β of
+        `EntropyBonus`, L_pred of `ChangePrediction` with its κ, and the mean (or sum) over all
         steps of all segments. Values, bootstrap values and log-probabilities all stem from the
         parameters that acted.
 
@@ -97,20 +106,21 @@ class Update:
         outputs, values, features = policy.evaluate(_observations(segments))
         log_prob, entropy, returns, value = self._terms(segments, outputs, values)
         advantages = self._scale_advantages(returns - value.detach())
-        beta = self._entropy_coef(progress) * self._stake(advantages)
-        kappa = self._prediction_coef(progress)
+        beta = self._entropy_bonus.update(float(entropy.detach().mean()), progress)
+        kappa = 0.0 if self._prediction is None else self._prediction.weight(progress)
 
         policy_loss = losses.policy_loss(log_prob, advantages, mean)
         value_loss = losses.value_loss(value, returns, mean)
         loss = policy_loss + c.value_coef * value_loss + losses.entropy_loss(entropy, beta, mean)
         surprise = torch.tensor(math.nan)
-        if kappa > 0.0:
+        if self._prediction is not None and kappa > 0.0:
             channels = policy.agent.spec.channels
             predictor = policy.network.predictor
-            surprise = prediction_loss(predictor, features, segments, channels, mean)
+            surprise = self._prediction.loss(predictor, features, segments, channels)
             loss = loss + kappa * surprise
 
         policy.backward(loss)
+        dead_units = policy.dead_units()  # before the step, of the parameters that acted
         grad_norm = clip_gradients(policy.parameters, c.max_grad_norm)
         self._check_finite(float(loss.detach()), grad_norm)
         kl = self._step(self._rate(progress), outputs.detach())
@@ -124,6 +134,7 @@ class Update:
             entropy_coef=beta,
             approx_kl=kl,
             prediction_loss=float(surprise.detach()),
+            dead_units=dead_units,
         )
 
     def _terms(
@@ -160,17 +171,6 @@ class Update:
             return advantages / (square.sqrt() + 1e-8)
         return advantages / max(self._advantage_scale.update(float(square)), 1e-3)
 
-    def _stake(self, advantages: Tensor) -> float:
-        """The share of β that counts, min(1, σ_A / threshold).
-
-        Without rewards the advantages are the critic's noise, and a bonus in full would be all
-        that moves the policy: it would stay uniform for ever.
-        """
-        threshold = self._config.entropy_full_above
-        if threshold == 0.0 or self._config.normalize_advantages != "none":
-            return 1.0
-        return min(1.0, self._advantage_scale.update(float(advantages.square().mean())) / threshold)
-
     def _check_finite(self, loss: float, grad_norm: float) -> None:
         if not math.isfinite(grad_norm) or not math.isfinite(loss):
             raise DivergedError(
@@ -192,6 +192,9 @@ class Update:
     def get_state(self) -> dict[str, NDArray[Any]]:
         """What later updates depend on, the parameters apart, by checkpoint name."""
         state = optimizer_state(self.optimizer, self._policy.network)
+        state |= self._entropy_bonus.get_state()
+        if self._prediction is not None:
+            state |= self._prediction.get_state()
         state["learner.advantages"] = self._advantage_scale.get_state()
         state["learner.updates"] = np.array([self.count], np.int64)
         return state
@@ -203,6 +206,9 @@ class Update:
             KeyError, ValueError, TypeError: the state does not belong to this network.
         """
         load_optimizer(self.optimizer, self._policy.network, state)
+        self._entropy_bonus.set_state(state)
+        if self._prediction is not None:
+            self._prediction.set_state(state)
         self._advantage_scale.set_state(state["learner.advantages"])
         self.count = int(state["learner.updates"][0])
 

@@ -1,4 +1,4 @@
-"""The options that commands share, spelled once, and those of `train`, made from its settings."""
+"""The options that commands share, spelt once, and those of `train`, made from its settings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Annotated, Any, Optional
 import typer
 
 from a2c_cli.config.defaults import CONTINUOUS, DEFAULTS, PRESETS
+from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.legacy import without_gone
-from a2c_cli.config.settings import KINDS, settings, value_type
+from a2c_cli.config.settings import settings, value_type
 from a2c_cli.config.text import from_dict, from_toml, parse_scalar
 from a2c_cli.errors import ConfigError
 
@@ -44,7 +45,7 @@ TrustedEnv = Annotated[
 ]
 MaxSteps = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="End an episode after this many agent steps.", show_default=False),
+    typer.Option(min=1, help="End an episode after so many agent steps.", show_default=False),
 ]
 Config = Annotated[
     Optional[Path],  # noqa: UP045
@@ -55,9 +56,9 @@ Preset = Annotated[
     typer.Option(help=f"A named recipe ({', '.join(PRESETS)}).", show_default=False),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="One JSON object on stdout; everything else on stderr.")
+    bool, typer.Option("--json", help="One JSON object on stdout; all talk on stderr.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk, only results and errors.")]
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:

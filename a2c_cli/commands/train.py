@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from a2c_cli.commands import options
-from a2c_cli.config.defaults import resolve
+from a2c_cli.config.resolve import resolve
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.config.text import from_dict, to_toml
 from a2c_cli.errors import ConfigError

@@ -14,8 +14,10 @@ _GONE_VALUES = {
     "optimizer": ("rmsprop_tf",),
     "entropy_schedule": ("cosine",),
     "learning_rate_schedule": ("cosine",),
-    "network": ("compact",),
 }
+# Settings that an agent does not need to act, whatever they were.
+_OF_LEARNING = ("entropy_full_above",)
+_COMPACT = "16@8/4,32@4/2,32@3/2,256"
 
 
 def without_gone(values: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -34,4 +36,22 @@ def without_gone(values: Mapping[str, Any], source: str) -> dict[str, Any]:
                 f"{source} with {name} = {value}, which this version no longer has",
                 "install the version that wrote it",
             )
-    return {name: value for name, value in values.items() if name not in _GONE}
+    kept = {n: v for n, v in values.items() if n not in _GONE and n not in _OF_LEARNING}
+    size, layers = kept.pop("hidden_size", None), kept.pop("hidden_layers", None)
+    if kept.get("network") == "compact":
+        kept["network"] = _COMPACT
+    elif kept.get("network") == "mlp" and isinstance(size, int) and isinstance(layers, int):
+        kept["network"] = ",".join([str(size)] * max(0, min(layers, 64)))
+    return kept
+
+
+def before_there_was(
+    settings: Mapping[str, Any], *, pixels: bool, continuous: bool
+) -> dict[str, Any]:
+    """A checkpoint's settings, and what its run did where there was no such setting yet."""
+    absent: dict[str, Any] = {"critic_gain": 1.0}
+    if not continuous:
+        absent["entropy_floor"] = 0.0
+    if pixels:
+        absent |= {"prediction_coef": 0.0, "calibration_steps": 0}
+    return {**absent, **settings}

@@ -1,8 +1,10 @@
-"""Every setting of a training run: its meaning, its range, its default by kind of environment.
+"""Every setting of a training run: its meaning, its unit, its range.
 
 One flat frozen dataclass is the single source: the options of `a2c train`, the keys of
 `config.toml` and of a checkpoint's header are its field names, and `--help` prints its docs.
-A field left out is None until `resolve` gives it the default of the environment's kind.
+
+It has two types. A `TrainConfig` is what was asked for: a field left out is None. `Settings` are
+what a run has: `resolve` has filled every field.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NewType
 
 from a2c_cli.config.checks import Scalar, check_stream, checked
+from a2c_cli.config.kinds import KINDS, PIXELS
+from a2c_cli.config.networks import parse_network
 from a2c_cli.errors import ConfigError
 
-KINDS = ("atari", "image", "vector")
 TRACKERS = ("tensorboard", "wandb", "trackio")
 SHAPES = ("constant", "linear", "exponential")  # of a schedule
 
@@ -28,7 +31,8 @@ def setting(
     low: float = -math.inf,
     high: float = math.inf,
     choices: tuple[str, ...] = (),
-    kinds: tuple[str, ...] = KINDS,
+    kinds: tuple[str, ...] = tuple(KINDS),
+    continuous: bool | None = None,
     open_low: bool = False,
     on_resume: bool = False,
 ) -> Any:
@@ -40,6 +44,8 @@ def setting(
         low, high: inclusive range of a number; `open_low` excludes `low` itself.
         choices: the strings allowed, if it is one (or, of type tuple, some) of a few.
         kinds: the kinds of environment that can use it; for others, setting it is an error.
+        continuous: whether it is for real-valued actions alone, for discrete ones alone, or (None)
+            for both.
         on_resume: whether `--resume` may change it (nothing that has been learned depends on it).
     """
     return field(
@@ -51,13 +57,13 @@ def setting(
             "high": high,
             "choices": choices,
             "kinds": kinds,
+            "continuous": continuous,
             "open_low": open_low,
             "on_resume": on_resume,
         },
     )
 
 
-PIXELS = ("atari", "image")
 ALGORITHM, OPTIMIZER, NETWORK = "Algorithm", "Optimizer", "Network"
 PREPROCESSING, KEEPING = "Preprocessing", "Keeping and watching"
 
@@ -94,8 +100,23 @@ class TrainConfig:
     entropy_hold: float = setting(
         "share of the budget before β starts to decay", ALGORITHM, low=0.0, high=0.99
     )
-    entropy_full_above: float = setting(
-        "β shrinks with the advantages' running root mean square below this", ALGORITHM, low=0.0
+    entropy_floor: float = setting(
+        "the entropy may not fall below this share of ln |A|: β grows until it is back; 0 = never",
+        ALGORITHM,
+        low=0.0,
+        high=0.99,
+        continuous=False,
+    )
+    entropy_floor_end: float = setting(
+        "that share at the end of the budget", ALGORITHM, low=0.0, high=0.99, continuous=False
+    )
+    calibration_steps: int = setting(
+        "first steps from which nothing is learned but the mean picture and the network's biases;"
+        " 0 = none",
+        ALGORITHM,
+        low=0,
+        high=100_000,
+        kinds=PIXELS,
     )
     prediction_coef: float = setting(
         "weight κ of predicting where the picture changes next, a second task for the torso;"
@@ -123,7 +144,9 @@ class TrainConfig:
 
     # --- optimizer
     optimizer: str = setting(
-        "RMSProp (α = 0.99) or Adam (β = 0.9, 0.999)", OPTIMIZER, choices=("rmsprop", "adam")
+        "RMSProp or Adam, both with bias correction",
+        OPTIMIZER,
+        choices=("rmsprop", "adam"),
     )
     learning_rate: float = setting("step size", OPTIMIZER, low=0.0, open_low=True)
     actor_learning_rate: float = setting(
@@ -149,15 +172,9 @@ class TrainConfig:
 
     # --- network
     network: str = setting(
-        "torso: two or three convolutions, or fully connected",
+        "torso: a3c, nature, notebook, mlp, or its layers, as in 16@8/4,32@4/2,256"
+        " (channels@kernel/stride, then units) or 64,64",
         NETWORK,
-        choices=("a3c", "nature", "notebook", "mlp"),
-    )
-    hidden_size: int = setting(
-        "units per hidden layer of an mlp", NETWORK, low=1, high=65_536, kinds=("vector", "image")
-    )
-    hidden_layers: int = setting(
-        "hidden layers of an mlp", NETWORK, low=1, high=64, kinds=("vector", "image")
     )
     activation: str = setting("between layers", NETWORK, choices=("relu", "tanh"))
     init: str = setting(
@@ -165,11 +182,15 @@ class TrainConfig:
         NETWORK,
         choices=("orthogonal", "torch"),
     )
+    critic_gain: float = setting(
+        "scale of the critic head's initial weights (orthogonal)", NETWORK, low=0.0, high=10.0
+    )
     log_std_init: float = setting(
         "logarithm of a Gaussian policy's σ at the start; half the action range is 1",
         NETWORK,
         low=-10.0,
         high=3.0,
+        continuous=True,
     )
 
     # --- preprocessing
@@ -236,11 +257,15 @@ class TrainConfig:
         "weights and gradients at each line of metrics, for the trackers", KEEPING, on_resume=True
     )
 
+    # What this kind of environment cannot use: filled with neutral values, written nowhere.
+    unused: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "env_args", dict(self.env_args))
         validate(self)
 
 
+Settings = NewType("Settings", TrainConfig)  # resolved: no field is None
 _FIELDS = {f.name: f for f in fields(TrainConfig)}
 
 
@@ -272,6 +297,8 @@ def validate(config: TrainConfig) -> None:
         if value is not None:
             given = checked(option(name), value, value_type(name), f.metadata)
             object.__setattr__(config, name, given)
+    if config.network is not None:
+        parse_network(config.network)
     if config.entropy_schedule == "exponential" and 0.0 in (
         config.entropy_coef,
         config.entropy_coef_end,

@@ -14,17 +14,20 @@ from a2c_cli.config.checks import Scalar
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.errors import ConfigError
 
-_NAMES = [f.name for f in fields(TrainConfig)]
+_NAMES = [f.name for f in fields(TrainConfig) if f.name != "unused"]
 _BARE_POINT = re.compile(r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?")  # .9, 1.
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
-    """Plain values that are set, in the order of declaration; the inverse of `from_dict`."""
+    """Plain values that are set, in the order of declaration; the inverse of `from_dict`.
+
+    What the kind of environment cannot use is left out.
+    """
     plain: dict[type, Any] = {dict: dict, tuple: list}
     return {
-        f.name: plain.get(type(value), lambda same: same)(value)
-        for f in fields(TrainConfig)
-        if (value := getattr(config, f.name)) is not None
+        name: plain.get(type(value), lambda same: same)(value)
+        for name in _NAMES
+        if (value := getattr(config, name)) is not None and name not in config.unused
     }
 
 

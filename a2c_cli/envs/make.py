@@ -57,7 +57,7 @@ def make_env(
     Args:
         env_id: a Gymnasium id, `module:Id` to import the module that registers it first.
         args: keyword arguments of `gymnasium.make`.
-        wrappers: the preprocessing of its kind, by the names in `WRAPPERS`.
+        wrappers: the preprocessing of its kind, by the names of its settings.
         seed: fixes all its randomness.
         render: whether `render()` must work.
 

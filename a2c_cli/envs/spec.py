@@ -10,13 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:  # headers are read without NumPy
     from numpy.typing import NDArray
 
-# The preprocessing of each kind of environment, by the names of its settings.
-WRAPPERS: dict[str, tuple[str, ...]] = {
-    "atari": ("frame_skip", "screen_size", "frame_stack", "noop_max"),
-    "image": ("frame_stack",),
-    "vector": (),
-}
-
 
 @dataclass(frozen=True)
 class ActionSpec:

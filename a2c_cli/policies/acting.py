@@ -74,7 +74,7 @@ class ActingNetwork:
 
     Args:
         layout: the network's shape.
-        weights: the parameters by their torch names; float32, shared with their owner.
+        weights: parameters and buffers by their torch names; float32, shared with their owner.
         remembered: how many observations' activations can be remembered; see `memories`.
     """
 
@@ -120,7 +120,7 @@ class ActingNetwork:
         if self._convs is not None:
             names = [f"torso.conv{i + 1}" for i in range(len(self._layout.convs))]
             pairs = [(self._weights[f"{n}.weight"], self._weights[f"{n}.bias"]) for n in names]
-            self._convs.sync(pairs, self._layout.scale)
+            self._convs.sync(pairs, self._layout.scale, self._weights["pixel_mean"])
 
     def forget(self) -> None:
         """Start remembering from the first row again."""
@@ -142,7 +142,9 @@ class ActingNetwork:
             hidden = self._hidden
             x = self._convs.features[row] if hidden is None else hidden.forward(row, changed)
             return self._actor.forward(x), float(self._critic.forward(x)[0])
-        x = obs if self._layout.scale == 1.0 else obs.reshape(-1) * np.float32(self._layout.scale)
+        x = obs
+        if self._layout.scale != 1.0:
+            x = (obs - self._weights["pixel_mean"]).reshape(-1) * np.float32(self._layout.scale)
         features = [self._features(layers, x) for layers in self._torsos]
         # One torso serves both heads, or each has its own.
         return self._actor.forward(features[0]), float(self._critic.forward(features[-1])[0])

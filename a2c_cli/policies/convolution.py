@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from a2c_cli.policies.layout import Conv
+from a2c_cli.config.networks import Conv
 
 Floats = NDArray[np.float32]
 Activation = Callable[[Floats, Floats], object]  # from one array to another, or in place
@@ -155,15 +155,23 @@ class StackConv:
             self._windows = _windows(self._frame[:, :, None], k, conv.stride, out)
         self._target = self._patches.reshape(self._windows.shape)
 
-    def sync(self, weight: Floats, bias: Floats, scale: float) -> None:
-        """Take over (out, depth, k, k) weights, with the factor on the pixels."""
+    def sync(self, weight: Floats, bias: Floats, scale: float, mean: Floats) -> None:
+        """Take over (out, depth, k, k) weights, with the factor on the pixels and their mean μ.
+
+        W * (x - μ) + b = W * x + (b - W * μ): centring costs nothing per step.
+        """
         out, depth = weight.shape[:2]
         if self._blocked:
             weight = weight.reshape(out, depth, 2, 4, 2, 4).transpose(1, 2, 4, 3, 5, 0)
         else:
             weight = weight.transpose(1, 2, 3, 0)
         np.multiply(weight.reshape(self._weight.shape), np.float32(scale), out=self._weight)
-        self._sums[0] = self._next_sums[0] = bias
+        start = np.broadcast_to(bias, self._sums[0].shape)
+        for place, picture in enumerate(mean.astype(np.uint8)) if mean.any() else ():
+            self._load(picture)
+            self._target[...] = self._windows
+            start = start - self._patches @ self._weight[place, 0]
+        self._sums[0] = self._next_sums[0] = start
         self._kept = None
 
     def forward(self, stack: NDArray[np.uint8], row: int) -> int:
@@ -189,12 +197,16 @@ class StackConv:
         bits = np.packbits(differs, bitorder="little").tobytes()
         return touched(int.from_bytes(bits, "little"), *self._window)
 
+    def _load(self, frame: NDArray[np.uint8]) -> None:
+        """Put a frame where its windows are read from."""
+        self._frame[...] = frame
+        if self._blocked:
+            self._words[...] = self._pixels
+
     def _push(self, frame: NDArray[np.uint8], changed: int) -> None:
         """Let a frame into the stack: add its products to all sums under way."""
         if changed:
-            self._frame[...] = frame
-            if self._blocked:
-                self._words[...] = self._pixels
+            self._load(frame)
         for rows in runs(changed):
             self._target[rows] = self._windows[rows]
             np.matmul(self._patches[rows], self._weight, out=self._products[:, rows])
@@ -235,7 +247,7 @@ class ConvTorso:
         for conv, size in list(zip(convs, out, strict=True))[1 if stacked else 0 :]:
             self._layers.append(PatchConv(conv, size, memory, activate))
             memory = self._layers[-1].memory
-        self._scale = 1.0
+        self._scale, self._mean = 1.0, np.zeros((1, 1, 1), np.float32)
         self.features = list(memory.reshape(rows, -1))  # of every row of the memory
 
     @property
@@ -244,11 +256,11 @@ class ConvTorso:
         first = [] if self._first is None else [self._first.memory]
         return first + [layer.memory for layer in self._layers]
 
-    def sync(self, weights: list[tuple[Floats, Floats]], scale: float) -> None:
-        """Take over every layer's (weight, bias); `scale` multiplies the pixels."""
-        self._scale = scale
+    def sync(self, weights: list[tuple[Floats, Floats]], scale: float, mean: Floats) -> None:
+        """Take over every layer's (weight, bias); pixels are taken as scale · (x - mean)."""
+        self._scale, self._mean = scale, mean.transpose(1, 2, 0)
         if self._first is not None:
-            self._first.sync(*weights[0], scale)
+            self._first.sync(*weights[0], scale, mean)
             weights = weights[1:]
         for layer, (weight, bias) in zip(self._layers, weights, strict=True):
             layer.sync(weight, bias)
@@ -258,7 +270,9 @@ class ConvTorso:
         if self._first is not None:
             changed = self._first.forward(obs, row)
         else:
-            np.multiply(obs.transpose(1, 2, 0), np.float32(self._scale), out=self._input[row])
+            image = self._input[row]
+            np.subtract(obs.transpose(1, 2, 0), self._mean, out=image)
+            np.multiply(image, np.float32(self._scale), out=image)
             changed = (1 << obs.shape[1]) - 1
         for layer in self._layers:
             changed = layer.forward(row, changed)

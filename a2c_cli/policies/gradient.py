@@ -26,14 +26,21 @@ class TorsoGradient:
     Args:
         layout: a network with convolutions and one torso.
         parameters: weight and bias of every layer in order.
+        mean: (channels, height, width) the mean picture, whole numbers.
         rows: the most observations in one update.
         precision: of the large products; sums and results are float32.
     """
 
     def __init__(
-        self, layout: Layout, parameters: Sequence[Tensor], rows: int, precision: torch.dtype
+        self,
+        layout: Layout,
+        parameters: Sequence[Tensor],
+        mean: Tensor,
+        rows: int,
+        precision: torch.dtype,
     ) -> None:
         self._layout, self._parameters, self._precision = layout, list(parameters), precision
+        self._exact_mean = mean
         self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._pixels = torch.empty(rows, *layout.conv_shapes[0], dtype=precision)
         self._weights = [_reduced(weight, precision) for weight in self._parameters[::2]]
@@ -41,7 +48,8 @@ class TorsoGradient:
 
     @torch.no_grad()
     def sync(self) -> None:
-        """Take over the weights after they have changed."""
+        """Take over the weights and the mean after they have changed."""
+        self._mean = self._exact_mean.to(self._precision)
         if self._precision != torch.float32:
             torch._foreach_copy_(self._weights, self._parameters[::2])
 
@@ -94,7 +102,7 @@ class TorsoGradient:
                 delta = source_gradient(delta, weight, stride, before.shape[1:3])
             else:
                 # The pixels' scale is in the weights' gradient, not in a copy of the pixels.
-                pixels = self._pixels[: len(obs)].copy_(obs)
+                pixels = self._pixels[: len(obs)].copy_(obs).sub_(self._mean)
                 grad = _weight_gradient(delta.contiguous(), pixels, weight.contiguous(), stride)
                 self._set(0, grad)
                 self._gradients[0].mul_(layout.scale)

@@ -5,31 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.networks import Conv, parse_network
+from a2c_cli.config.settings import Settings
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import ConfigError
 
 CELL = 4  # pixels a side, as many bytes as a word has
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A square convolution without padding."""
-
-    channels: int
-    kernel: int
-    stride: int
-
-
-# name -> (convolutions, units of the fully connected layer behind them; 0 = none)
-CONVOLUTIONS: dict[str, tuple[tuple[Conv, ...], int]] = {
-    # The notebook this project started from.
-    "notebook": ((Conv(16, 5, 2), Conv(32, 5, 2), Conv(32, 5, 2)), 0),
-    # A3C, arXiv 1602.01783; the network of the first DQN paper, arXiv 1312.5602.
-    "a3c": ((Conv(16, 8, 4), Conv(32, 4, 2)), 256),
-    # Mnih et al. 2015, doi 10.1038/nature14236.
-    "nature": ((Conv(32, 8, 4), Conv(64, 4, 2), Conv(64, 3, 1)), 512),
-}
 
 
 @dataclass(frozen=True)
@@ -110,6 +91,10 @@ class Layout:
             shapes["log_std"] = (self.outputs,)
         return shapes
 
+    def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of everything else that the network needs to act: the mean picture of pixels."""
+        return {} if self.scale == 1.0 else {"pixel_mean": self.obs_shape}
+
     def operations(self) -> dict[str, int]:
         """Floating-point operations of each layer for one decision, multiply and add apiece.
 
@@ -135,33 +120,29 @@ def grid(height: int, width: int) -> tuple[int, int]:
     return -(-height // CELL), -(-width // CELL)
 
 
-def make_layout(config: TrainConfig, spec: EnvSpec) -> Layout:
-    """The network of a resolved config for an environment.
+def make_layout(settings: Settings, spec: EnvSpec) -> Layout:
+    """The network of a run for its environment.
 
     Raises:
         ConfigError: the frames are too small for the network's convolutions.
     """
-    convs, units = CONVOLUTIONS.get(config.network, ((), 0))
-    if config.network == "mlp":
-        hidden = (config.hidden_size,) * config.hidden_layers
-    else:
-        hidden = (units,) if units else ()
+    convs, hidden = parse_network(settings.network)
     layout = Layout(
         obs_shape=spec.obs_shape,
         convs=convs,
         hidden=hidden,
-        activation=config.activation,
+        activation=settings.activation,
         shared=bool(convs),
         outputs=spec.action.outputs,
         continuous=spec.continuous,
         scale=1.0 / 255.0 if spec.obs_dtype == "uint8" else 1.0,
         stacked=spec.kind == "atari",
-        predictions=math.prod(grid(*spec.obs_shape[1:])) if config.prediction_coef else 0,
+        predictions=math.prod(grid(*spec.obs_shape[1:])) if settings.prediction_coef else 0,
     )
     if convs and min(n for shape in layout.conv_shapes for n in shape) < 1:
         raise ConfigError(
             f"frames of {spec.obs_shape[1]}x{spec.obs_shape[2]} pixels are too small for"
-            f" --network {config.network}",
-            "use --network mlp or larger frames",
+            f" --network {settings.network}",
+            "choose smaller kernels, as in --network 16@4/2,32@3/1,256, or larger frames",
         )
     return layout

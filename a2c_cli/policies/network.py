@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from a2c_cli.policies.layout import Layout
 
-_RARE = -4.0  # log odds: about two cells in a hundred change in a step
-
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
@@ -23,12 +21,22 @@ class ActorCritic(nn.Module):
 
     Args:
         layout: the network's shape.
-        init: `orthogonal` (gain √2 for ReLU and tanh layers, .01 for the actor head, 1 for the
-            critic head, zero biases) or `torch` (the module defaults).
+        init: `orthogonal` (gain √2 for ReLU and tanh layers, .01 for the actor head,
+            `critic_gain` for the critic head, zero biases) or `torch` (the module defaults).
         log_std_init: ln σ at the start of a Gaussian policy.
+        critic_gain: of the critic head where `init` is orthogonal.
+
+    Attributes:
+        pixel_mean: (*obs_shape) the mean picture μ, subtracted from pixels; 0 until it is set.
     """
 
-    def __init__(self, layout: Layout, init: str = "orthogonal", log_std_init: float = 0.0) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        init: str = "orthogonal",
+        log_std_init: float = 0.0,
+        critic_gain: float = 1.0,
+    ) -> None:
         super().__init__()
         self.layout = layout
         self.torso = _torso(layout)
@@ -37,17 +45,18 @@ class ActorCritic(nn.Module):
         self.critic = nn.Linear(layout.head_features, 1)
         if layout.predictions:
             self.predictor = nn.Linear(layout.head_features, layout.predictions)
+        if layout.scale != 1.0:
+            self.pixel_mean: Tensor
+            self.register_buffer("pixel_mean", torch.zeros(layout.obs_shape))
         if layout.continuous:
             self.log_std = nn.Parameter(torch.full((layout.outputs,), log_std_init))
         if init == "orthogonal":
-            gains = {"actor": 0.01, "critic": 1.0, "predictor": 0.01}
+            gains = {"actor": 0.01, "critic": critic_gain, "predictor": 0.01}
             for name, module in self.named_modules():
                 if isinstance(module, nn.Linear | nn.Conv2d):
                     nn.init.orthogonal_(module.weight, gains.get(name, math.sqrt(2.0)))
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
-            if layout.predictions:
-                nn.init.constant_(self.predictor.bias, _RARE)
 
     def forward(self, obs: Tensor, precision: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Actor outputs and state values.
@@ -67,7 +76,9 @@ class ActorCritic(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """What enters the actor (and the predictor), and the critic: (N, features) float32."""
         reduced = precision != torch.float32
-        x = obs.to(precision) if self.layout.scale == 1.0 else obs.to(precision) / 255.0
+        x = obs.to(precision)
+        if self.layout.scale != 1.0:  # differences of whole numbers up to 255: exact in bfloat16
+            x = (x - self.pixel_mean.to(precision)) / 255.0
         with torch.autocast(obs.device.type, precision, enabled=reduced):
             features = self.torso(x)
             value_features = features if self.critic_torso is None else self.critic_torso(x)

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import Settings
 from a2c_cli.envs.spec import EnvSpec, Obs
 from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.policies.gradient import TorsoGradient
@@ -53,30 +53,31 @@ class Trainable:
     """A policy and its value function, acting on one observation and differentiable on many.
 
     Args:
-        config: resolved for this environment.
+        config: the run's settings.
         spec: the environment.
         device: where it is differentiated; acting stays on the CPU.
         precision: of the torso in `evaluate` and `backward`.
     """
 
     def __init__(
-        self, config: TrainConfig, spec: EnvSpec, device: torch.device, precision: torch.dtype
+        self, config: Settings, spec: EnvSpec, device: torch.device, precision: torch.dtype
     ) -> None:
         c, layout = config, make_layout(config, spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(c.seed)
-            self.network = ActorCritic(layout, c.init, c.log_std_init or 0.0)
+            self.network = ActorCritic(layout, c.init, c.log_std_init, c.critic_gain)
         self.network.to(device)
         self.parameters: list[Tensor] = list(self.network.parameters())
         self._device, self._precision = device, precision
-        weights = {name: p.detach().cpu().numpy() for name, p in self.network.named_parameters()}
+        weights = {name: p.detach().cpu().numpy() for name, p in self.network.state_dict().items()}
         # The closing observation of each segment included.
         observations = c.segments_per_update * (c.n_steps + 1)
         remembers = bool(layout.convs) and c.n_steps > 0 and observations <= _MOST_REMEMBERED
         self._gradient: TorsoGradient | None = None
         if remembers and device.type == "cpu":
             torso = list(self.network.torso.parameters())
-            self._gradient = TorsoGradient(layout, torso, observations, precision)
+            mean = self.network.pixel_mean
+            self._gradient = TorsoGradient(layout, torso, mean, observations, precision)
         self.agent = Agent(
             spec,
             layout,
@@ -86,7 +87,7 @@ class Trainable:
             0 if self._gradient is None else observations,
         )
         self._pixels = torch.empty(0)  # of the last `evaluate`
-        self._features = self._pixels
+        self._features = self._value_features = self._pixels
 
     @property
     def log_std(self) -> Tensor | None:
@@ -125,7 +126,7 @@ class Trainable:
         else:
             memories = self._memories()
             features = value_features = memories[-1].flatten(1).requires_grad_()
-        self._features = features
+        self._features, self._value_features = features, value_features
         return Evaluation(net.actor(features), net.critic(value_features).squeeze(-1), features)
 
     def backward(self, loss: Tensor) -> None:
@@ -147,11 +148,33 @@ class Trainable:
             outputs = self.network.actor(features)
         return outputs  # type: ignore[no-any-return]
 
+    def dead_units(self) -> dict[str, float]:
+        """The share of each layer's ReLU units that were silent in all of the last `evaluate`.
+
+        A convolution's unit is one of its channels. Of the layers whose activations are at hand:
+        all where they are remembered, the last one elsewhere, none without ReLUs.
+        """
+        layout = self.network.layout
+        if layout.activation != "relu":
+            return {}
+        names = [f"conv{i + 1}" for i in range(len(layout.convs))]
+        names += [f"hidden{i + 1}" for i in range(len(layout.hidden))]
+        if self._gradient is None:
+            last = {names[-1]: self._features, f"critic_{names[-1]}": self._value_features}
+            layers = {name: x.detach().cpu().numpy() for name, x in last.items()}
+            if layout.shared:
+                del layers[f"critic_{names[-1]}"]
+        else:
+            count = len(self._pixels)
+            memories = (m[:count] for m in self.agent.network.memories)
+            layers = dict(zip(names, memories, strict=True))
+        return {name: _silent_share(activations) for name, activations in layers.items()}
+
     def sync(self) -> None:
         """Let the acting network and the gradient take over parameters that have changed."""
         if self._device.type != "cpu":
-            for name, parameter in self.network.named_parameters():
-                self.agent.weights[name][...] = parameter.detach().cpu().numpy()
+            for name, tensor in self.network.state_dict().items():
+                self.agent.weights[name][...] = tensor.detach().cpu().numpy()
         if self._gradient is not None:
             self._gradient.sync()
         self.agent.network.sync()
@@ -164,9 +187,11 @@ class Trainable:
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Parameters, generator and normaliser as plain arrays by checkpoint name."""
-        state: dict[str, NDArray[Any]] = {
-            f"network.{n}": w.copy() for n, w in self.agent.weights.items()
-        }
+        weights = {n: w.copy() for n, w in self.agent.weights.items()}
+        state: dict[str, NDArray[Any]] = {}
+        if "pixel_mean" in weights:
+            state["normalizer.pixel_mean"] = weights.pop("pixel_mean")
+        state |= {f"network.{name}": array for name, array in weights.items()}
         state["rng.policy"] = pack_generator(self.agent.rng)
         if self.agent.normalizer is not None:
             for key, value in self.agent.normalizer.get_state().items():
@@ -182,6 +207,9 @@ class Trainable:
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(as_tensor(state[f"network.{name}"], parameter.shape))
+            for name, buffer in self.network.named_buffers():
+                if f"normalizer.{name}" in state:  # in no checkpoint from before there were any
+                    buffer.copy_(as_tensor(state[f"normalizer.{name}"], buffer.shape))
         unpack_generator(self.agent.rng, state["rng.policy"])
         if self.agent.normalizer is not None:
             self.agent.normalizer.set_state(
@@ -189,6 +217,12 @@ class Trainable:
             )
         self.sync()
         self.forget()
+
+
+def _silent_share(activations: NDArray[np.float32]) -> float:
+    """The share of units, in the last axis, that are nowhere above 0."""
+    highest = activations.max(axis=0).reshape(-1, activations.shape[-1]).max(axis=0)
+    return float((highest <= 0.0).mean())
 
 
 def as_tensor(array: NDArray[Any], shape: torch.Size) -> Tensor:

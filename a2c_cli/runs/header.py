@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from a2c_cli.config.defaults import resolve
-from a2c_cli.config.legacy import without_gone
-from a2c_cli.config.settings import KINDS, TrainConfig
+from a2c_cli.config.kinds import KINDS
+from a2c_cli.config.legacy import before_there_was, without_gone
+from a2c_cli.config.resolve import resolve, wrappers_of
+from a2c_cli.config.settings import Settings
 from a2c_cli.config.text import from_dict, to_dict
-from a2c_cli.envs.spec import WRAPPERS, ActionSpec, EnvSpec
+from a2c_cli.envs.spec import ActionSpec, EnvSpec
 from a2c_cli.errors import CheckpointError, ConfigError
 from a2c_cli.policies.layout import Layout, make_layout
 from a2c_cli.text import safe_text
@@ -39,7 +40,7 @@ class Header:
         versions: of the libraries that wrote it.
     """
 
-    config: TrainConfig
+    config: Settings
     spec: EnvSpec
     env_steps: int = 0
     updates: int = 0
@@ -106,12 +107,10 @@ def from_document(document: Mapping[str, Any]) -> Header:
         settings = without_gone(document["config"], f"written by a2c {wrote}")
     except ConfigError as error:
         raise CheckpointError(error.message, error.hint) from None
-    # Agents from before there were such settings go on without them.
-    settings = {"entropy_full_above": 0.0, **settings}
-    if spec.kind != "vector":
-        settings = {"prediction_coef": 0.0, **settings}
+    pixels = KINDS[spec.kind].pixels
+    settings = before_there_was(settings, pixels=pixels, continuous=spec.continuous)
     config = resolve(from_dict(settings), spec.kind, continuous=spec.continuous)
-    wrappers = {name: getattr(config, name) for name in WRAPPERS[spec.kind]}
+    wrappers = wrappers_of(config, spec.kind)
     if (config.env, config.env_args, wrappers) != (spec.id, spec.args, spec.wrappers):
         raise ValueError("its settings and its environment do not fit together")
     counters = {name: document[name] for name in ("env_steps", "updates", "episodes")}
@@ -163,9 +162,9 @@ def _spec(document: Mapping[str, Any]) -> EnvSpec:
         "continuous",
     }:
         raise ValueError("unknown kind of environment or action")
-    if len(spec.obs_shape) != (1 if spec.kind == "vector" else 3) or 0 in spec.obs_shape:
+    if len(spec.obs_shape) != KINDS[spec.kind].obs_dimensions or 0 in spec.obs_shape:
         raise ValueError("obs_shape does not fit the kind of environment")
-    if spec.obs_dtype != ("float32" if spec.kind == "vector" else "uint8"):
+    if spec.obs_dtype != KINDS[spec.kind].obs_dtype:
         raise ValueError("obs_dtype does not fit the kind of environment")
     bounds = (spec.action.low, spec.action.high) if spec.continuous else (spec.action.start,)
     if not spec.action.sizes or 0 in spec.action.sizes or spec.action.outputs > 2**20:

@@ -31,6 +31,12 @@ def agent_from(header: Header, tensors: Tensors) -> Agent:
                 f"the checkpoint's weights do not fit its network ({name})", "it may be damaged"
             )
         weights[name] = array
+    for name, shape in layout.buffer_shapes().items():
+        # Checkpoints from before there were such have none: zeros are what they had.
+        array = tensors.get(f"normalizer.{name}", np.zeros(shape, np.float32))
+        if array.shape != shape or array.dtype != np.float32:
+            raise CheckpointError(f"the checkpoint's {name} is damaged", "use an earlier one")
+        weights[name] = array
     normalizer = None
     if header.config.normalize_obs:
         normalizer = ObsNormalizer(header.spec.obs_shape[0])

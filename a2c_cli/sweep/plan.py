@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.config.checks import Scalar
-from a2c_cli.config.defaults import resolve
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.resolve import resolve, wrappers_of
+from a2c_cli.config.settings import Settings
 from a2c_cli.config.text import from_dict, parse_scalar, to_dict
 from a2c_cli.envs.make import make_env, probe
-from a2c_cli.envs.spec import WRAPPERS, EnvSpec
+from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import ConfigError
 from a2c_cli.evaluation.scores import ATARI_5, ATARI_57
 from a2c_cli.policies.layout import make_layout
@@ -67,7 +67,7 @@ class Trial:
 
     name: str
     setting: Mapping[str, Scalar]
-    config: TrainConfig
+    config: Settings
 
     @property
     def env_id(self) -> str:
@@ -187,7 +187,7 @@ def plan(request: Request) -> list[Trial]:
     count = len(request.envs) * len(settings) * len(request.seeds)
     if count > _MOST_TRIALS:
         raise ConfigError(f"{count:,} trials are too many", f"at most {_MOST_TRIALS:,}")
-    configs: dict[str, tuple[dict[str, Scalar], TrainConfig]] = {}
+    configs: dict[str, tuple[dict[str, Scalar], Settings]] = {}
     for env_id in request.envs:
         kind, continuous = probe(env_id, request.base.get("env_args", {}))
         specs: dict[tuple[Any, ...], EnvSpec] = {}
@@ -207,11 +207,11 @@ def plan(request: Request) -> list[Trial]:
     ]
 
 
-def _check_network(config: TrainConfig, kind: str, specs: dict[tuple[Any, ...], EnvSpec]) -> None:
+def _check_network(config: Settings, kind: str, specs: dict[tuple[Any, ...], EnvSpec]) -> None:
     """Whether the network fits what the environment shows; built once for all equal frames."""
     if config.threads != 1:
         raise ConfigError(f"threads cannot be {config.threads}", _NOT_A_SETTING["threads"])
-    wrappers = {name: getattr(config, name) for name in WRAPPERS[kind]}
+    wrappers = wrappers_of(config, kind)
     frames = tuple(wrappers.values())
     if frames not in specs:
         env = make_env(config.env, config.env_args, wrappers, seed=0)

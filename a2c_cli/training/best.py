@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import Settings
 from a2c_cli.evaluation.evaluate import play_episodes
 from a2c_cli.policies.agent import Agent
 from a2c_cli.rng import make_generator
@@ -25,7 +25,7 @@ class Judge:
     """
 
     def __init__(
-        self, config: TrainConfig, agent: Agent, should_stop: Callable[[], str | None]
+        self, config: Settings, agent: Agent, should_stop: Callable[[], str | None]
     ) -> None:
         self._config, self._agent, self._should_stop = config, agent, should_stop
 

@@ -32,10 +32,10 @@ class Interval:
 
     def add(self, stats: UpdateStats) -> None:
         self.updates += 1
-        for name, value in dataclasses.asdict(stats).items():
+        for name, value in stats.metrics().items():
             if name in ("learning_rate", "entropy_coef"):
                 self.last[name] = value
-            elif math.isfinite(value):
+            else:
                 self.sums[name] = self.sums.get(name, 0.0) + value
 
     def metrics(self) -> dict[str, float]:
@@ -99,12 +99,14 @@ class Counters:
             KeyError, ValueError, TypeError: it is not one.
         """
         p, interval = header.progress, header.progress["interval"]
-        names = {f.name for f in dataclasses.fields(UpdateStats)}
+        names = tuple(f.name for f in dataclasses.fields(UpdateStats))
         for part in (interval["sums"], interval["last"]):
-            if not names.issuperset(part) or not all(is_number(v) for v in part.values()):
+            known = all(name.startswith(names) for name in part)
+            if not known or not all(is_number(v) for v in part.values()):
                 raise ValueError("the sums since the last line of metrics are damaged")
-        guards = Guards(**p.get("guards", {}))
-        numbers = (*guards.first_returns, *guards.value_losses, *guards.explained)
+        remembered = {f.name for f in dataclasses.fields(Guards)}
+        guards = Guards(**{k: v for k, v in p.get("guards", {}).items() if k in remembered})
+        numbers = (*guards.first_returns, *guards.value_losses)
         if not all(map(is_number, numbers)) or not isinstance(guards.said, list):
             raise ValueError("what the guards remember is damaged")
         actions = {int(action): count for action, count in interval.get("actions", {}).items()}

@@ -12,11 +12,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from a2c_cli.algorithm.optimizer import SLOTS
-from a2c_cli.config.defaults import resolve
-from a2c_cli.config.settings import TrainConfig, option, settings
+from a2c_cli.config.resolve import resolve, wrappers_of
+from a2c_cli.config.settings import Settings, TrainConfig, option, settings
 from a2c_cli.config.text import to_toml
 from a2c_cli.envs.make import make_env, probe
-from a2c_cli.envs.spec import WRAPPERS
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
 from a2c_cli.film.filmer import check_filmable
 from a2c_cli.policies.layout import make_layout
@@ -84,7 +83,7 @@ def _fresh(
     # Everything about the request is checked before anything is written.
     kind, continuous = probe(config.env, config.env_args)
     config = resolve(config, kind, continuous=continuous, asked=asked)
-    wrappers = {name: getattr(config, name) for name in WRAPPERS[kind]}
+    wrappers = wrappers_of(config, kind)
     check_installed(config.tracker)
     if config.video_every:
         check_filmable(config.env, config.env_args, wrappers)
@@ -166,7 +165,7 @@ def _resumed(
     return training
 
 
-def _changed(header: Header, changes: Mapping[str, Any], env_id: str | None) -> TrainConfig:
+def _changed(header: Header, changes: Mapping[str, Any], env_id: str | None) -> Settings:
     """The settings a run goes on with.
 
     Raises:
@@ -182,17 +181,17 @@ def _changed(header: Header, changes: Mapping[str, Any], env_id: str | None) -> 
 
 
 def _check_optimizer(tensors: checkpoint.Tensors) -> None:
-    """All slots for every parameter, or none at all before the first update.
+    """Of every parameter all slots, or none: one that no loss has reached yet has none.
 
     Raises:
         ValueError: something is missing or too much.
     """
-    wanted = {
-        f"optimizer.{name.removeprefix('network.')}.{slot}"
-        for name in tensors
-        if name.startswith("network.")
-        for slot in SLOTS
-    }
     found = {name for name in tensors if name.startswith("optimizer.")}
-    if found and found != wanted:
-        raise ValueError("the optimizer's state is not complete")
+    for name in tensors:
+        if name.startswith("network."):
+            slots = {f"optimizer.{name.removeprefix('network.')}.{slot}" for slot in SLOTS}
+            if found & slots and not slots <= found:
+                raise ValueError("the optimizer's state is not complete")
+            found -= slots
+    if found:
+        raise ValueError("the optimizer's state is another network's")

@@ -20,8 +20,8 @@ _COLLAPSED = 0.01  # of the greatest entropy
 _ONE_ACTION = 0.98  # of all steps
 _EXPLODED = 100.0  # times the usual value loss
 _ONE_REWARD = 1.0  # the value loss that a first reward of 1 can cause after many steps without any
-_NOTHING = 1e-3  # of the returns' variance explained
-_BLIND, _WATCHED = 10, 20  # so many of so many lines
+_DEAD = 0.95  # of a layer's units
+_LAYER = "train/dead_units_"
 _FALLEN = 1 / 3  # of what had been gained
 _HISTORY = 50  # lines
 
@@ -32,7 +32,6 @@ class Guards:
 
     first_returns: list[float] = field(default_factory=list)
     value_losses: list[float] = field(default_factory=list)
-    explained: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
     def add_episode(self, episode_return: float) -> None:
@@ -98,18 +97,16 @@ class Guards:
         }
 
     def _blindness(self, line: Mapping[str, Any]) -> dict[str, str]:
-        """A critic whose units are all silent says the same of every observation."""
-        share = line.get("train/explained_variance")
-        if share is not None and math.isfinite(share):
-            self.explained = [*self.explained, share][-_WATCHED:]
-        lines = sum(abs(share) < _NOTHING for share in self.explained)
-        if lines < _BLIND:
+        """A layer whose units are all dead lets nothing of the observation through, for good."""
+        share = line.get("train/dead_units", 0.0)
+        if share < _DEAD:
             return {}
+        layers = {k.removeprefix(_LAYER): v for k, v in line.items() if k.startswith(_LAYER)}
+        worst = max(layers, key=lambda name: layers[name], default="a layer")
         return {
-            "blind": f"in {lines} of the last {len(self.explained)} lines the critic explains"
-            " nothing of the returns: the network's units have fallen silent (`a2c inspect --play"
-            " 500` counts them) and do not come back; start again with another --seed or a smaller"
-            " --learning-rate"
+            "blind": f"{share:.0%} of the units of {worst} are dead: the network is blind, and"
+            " ReLU units do not come back; start again with another --seed, a smaller"
+            " --learning-rate, or more --calibration-steps"
         }
 
     def _certainty(self, line: Mapping[str, Any], max_entropy: float | None) -> dict[str, str]:

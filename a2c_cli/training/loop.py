@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from a2c_cli.algorithm.learner import Learner
 from a2c_cli.algorithm.update import DivergedError, UpdateStats
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import Settings
 from a2c_cli.envs.make import Stream
 from a2c_cli.envs.stream import play
 from a2c_cli.errors import EnvError
@@ -33,7 +33,7 @@ class Training:
 
     Args:
         run: its directory, ours.
-        config: resolved.
+        config: the run's settings.
         env: its stream.
         counters: how far it has come.
         device: where the updates run.
@@ -44,7 +44,7 @@ class Training:
     def __init__(
         self,
         run: RunDir,
-        config: TrainConfig,
+        config: Settings,
         env: Stream,
         counters: Counters,
         device: torch.device,

@@ -11,14 +11,14 @@ import torch
 
 from a2c_cli.algorithm.learner import Learner
 from a2c_cli.algorithm.segment import Segment
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import Settings
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import A2CError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-def choose_device(config: TrainConfig, spec: EnvSpec) -> tuple[torch.device, str]:
+def choose_device(config: Settings, spec: EnvSpec) -> tuple[torch.device, str]:
     """The device of a resolved config's updates, and why in one phrase.
 
     `auto` times a few updates on both where there is a choice.
@@ -41,7 +41,7 @@ def choose_device(config: TrainConfig, spec: EnvSpec) -> tuple[torch.device, str
     return chosen, f"measured: an update takes {times}"
 
 
-def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
+def choose_precision(config: Settings, device: torch.device) -> torch.dtype:
     """Precision of the torso in an update: bfloat16 only for pixels where the device has it."""
     if config.precision == "float32" or (config.precision == "auto" and config.network == "mlp"):
         return torch.float32
@@ -68,7 +68,7 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, 128 * 2**20)
 
 
-def _update_cost(config: TrainConfig, spec: EnvSpec, device: torch.device) -> float:
+def _update_cost(config: Settings, spec: EnvSpec, device: torch.device) -> float:
     learner = Learner(config, spec, device, choose_precision(config, device))
     segment = Segment(spec, config.n_steps or 128)
     for _ in range(config.n_steps or 128):

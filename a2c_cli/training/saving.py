@@ -13,7 +13,7 @@ import numpy as np
 
 from a2c_cli.algorithm.learner import Learner
 from a2c_cli.algorithm.update import DivergedError
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import Settings
 from a2c_cli.envs.make import Stream
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import BEST, RunDir
@@ -35,7 +35,7 @@ class Keeper:
     def __init__(
         self,
         run: RunDir,
-        config: TrainConfig,
+        config: Settings,
         env: Stream,
         counters: Counters,
         learner: Learner,

@@ -84,9 +84,12 @@ class Life:
 
 
 def slow_loss(
-    network: ActorCritic, config: TrainConfig, segments: list[Lived], beta: float
-) -> dict[str, Tensor]:
+    network: ActorCritic, config: TrainConfig, segments: list[Lived], beta: float,
+    past: list[Lived],
+) -> dict[str, Tensor]:  # fmt: skip
     """The whole objective, step by step, from the definitions."""
+    rates = slow_rates(past, segments) if config.prediction_coef else []
+    rate_entropy = max(1.0, sum(-r * math.log(r) - (1 - r) * math.log(1 - r) for r in rates))
     policy, value, entropy, surprise = [], [], [], [torch.tensor(0.0)]
     for s in segments:
         outputs, values = network(torch.from_numpy(np.stack(s.obs)))
@@ -109,8 +112,8 @@ def slow_loss(
             value.append((advantage + v[t] - values[t]).square())
             entropy.append(h)
             if config.prediction_coef:
-                surprise.append((1.0 - s.dead[t]) * slow_surprise(network, s, t))
-    surprise = surprise[1:] or surprise
+                surprise.append((1.0 - s.dead[t]) * slow_surprise(network, s, t, rates))
+    surprise = [x / rate_entropy for x in surprise[1:]] or surprise
     reduce = torch.mean if config.loss_reduction == "mean" else torch.sum
     parts = {name: reduce(torch.stack(x)) for name, x in
              (("policy", policy), ("value", value), ("entropy", entropy),
@@ -120,27 +123,41 @@ def slow_loss(
     return {**parts, "total": total}
 
 
-def slow_surprise(network: ActorCritic, s: Lived, t: int) -> Tensor:
-    """-log p of which cells of 4x4 pixels of the newest picture change after step t."""
-    channels = len(s.obs[t])  # the specs here stack no pictures
-    features, _ = network.features(torch.from_numpy(s.obs[t][None]))
-    p = torch.sigmoid(network.predictor(features)[0].double())
+def changed_cells(s: Lived, t: int) -> list[bool]:
+    """Which cells of 4x4 pixels change after step t, row by row (the specs here stack nothing)."""
     _, height, width = s.obs[t].shape
-    total, cell = torch.zeros((), dtype=torch.float64), 0
-    for y in range(0, height, 4):
-        for x in range(0, width, 4):
-            here = (slice(-channels, None), slice(y, y + 4), slice(x, x + 4))
-            changed = bool((s.obs[t][here] != s.obs[t + 1][here]).any())
-            total = total - torch.log(p[cell] if changed else 1.0 - p[cell])
-            cell += 1
-    return total
+    before, after = s.obs[t], s.obs[t + 1]
+    return [
+        bool((before[:, y : y + 4, x : x + 4] != after[:, y : y + 4, x : x + 4]).any())
+        for y in range(0, height, 4)
+        for x in range(0, width, 4)
+    ]
+
+
+def slow_rates(past: list[Lived], now: list[Lived]) -> list[float]:
+    """How often each cell has changed before this update, with 20 steps at 2 % before all."""
+    changed = [changed_cells(s, t) for s in past for t in range(len(s.rewards)) if not s.dead[t]]
+    cells = len(changed_cells(now[0], 0))
+    return [
+        min(max((0.4 + sum(c[i] for c in changed)) / (20 + len(changed)), 1e-4), 1 - 1e-4)
+        for i in range(cells)
+    ]
+
+
+def slow_surprise(network: ActorCritic, s: Lived, t: int, rates: list[float]) -> Tensor:
+    """-log p of which cells of 4x4 pixels of the newest picture change after step t."""
+    features, _ = network.features(torch.from_numpy(s.obs[t][None]))
+    odds = torch.tensor([math.log(r / (1 - r)) for r in rates], dtype=torch.float64)
+    p = torch.sigmoid(network.predictor(features)[0].double() + odds)
+    changed = torch.tensor(changed_cells(s, t))
+    return -torch.where(changed, p, 1.0 - p).log().sum()
 
 
 def assert_update_is_right(
     learner: Learner, before: ActorCritic, config: TrainConfig, lived: list[Lived],
-    stats: UpdateStats,
+    stats: UpdateStats, past: list[Lived] | None = None,
 ) -> None:  # fmt: skip
-    expected = slow_loss(before, config, lived, stats.entropy_coef)
+    expected = slow_loss(before, config, lived, stats.entropy_coef, past or [])
     before.zero_grad()
     expected["total"].backward()
     parameters = dict(learner.network.named_parameters())
@@ -171,7 +188,7 @@ CASES: list[tuple[str, EnvSpec, dict[str, Any], list[list[str]]]] = [
      [["..", "u", ".l"], ["..", "..", ".."]]),
     ("nature", pixel_spec(), {**PLAIN, "n_steps": 3, "network": "nature"}, [["..."], ["t.."]]),
     ("notebook", pixel_spec(), {**PLAIN, "n_steps": 1, "network": "notebook"}, [["."], ["t"]]),
-    ("tanh", pixel_spec(), {**PLAIN, "n_steps": 3, "network": "nature", "activation": "tanh"},
+    ("tanh", pixel_spec(), {**PLAIN, "n_steps": 3, "network": "a3c", "activation": "tanh"},
      [["..."], ["t.."]]),
     ("whole games", pixel_spec(), {**PLAIN, "n_steps": 0}, [["..l.t"], [".....u"]]),
     ("image", pixel_spec("image", (6, 40, 44)), {**PLAIN, "n_steps": 3}, [["..."], ["t.u"]]),
@@ -188,12 +205,14 @@ def test_every_update_has_the_gradient_of_the_written_objective(
     config = settings_for(spec, learning_rate=1e-4, entropy_coef=0.05, init="torch", **values)
     learner = Learner(config, spec)
     life = Life(learner, spec)
+    past: list[Lived] = []
     for number, events in enumerate(rounds):
         # A copy from just before the segment: its values, bootstrap value and log-probabilities
         # must come from the parameters that acted, not from those before the last update.
         before = copy.deepcopy(learner.network)
         lived, stats = life.segments(events)
-        assert_update_is_right(learner, before, config, lived, stats)
+        assert_update_is_right(learner, before, config, lived, stats, past)
+        past += lived
         assert learner.updates == number + 1
 
 
@@ -341,7 +360,7 @@ def test_a_step_that_moves_the_policy_too_far_is_shortened(
     spec: EnvSpec, values: dict[str, Any]
 ) -> None:
     action = spec.action
-    rate = 0.01 if spec.kind == "vector" else 1e-4
+    rate = 0.01 if spec.kind == "vector" else 1e-3
     found = {}
     for bound in (0.0, 1e9, 1e-3):
         config = settings_for(spec, learning_rate=rate, init="torch", max_kl=bound, **values)
@@ -492,28 +511,6 @@ def test_a_running_scale_does_not_blow_up_a_quiet_segment() -> None:
     assert sizes["running"] < 1e-2 * sizes["update"]
 
 
-def test_the_entropy_bonus_counts_for_less_where_nothing_is_at_stake() -> None:
-    spec = vector_spec()
-    config = settings_for(
-        spec, n_steps=2, gamma=0.0, value_coef=0.0, learning_rate=1e-9, entropy_coef=0.1,
-        entropy_schedule="constant", entropy_full_above=0.8, **VECTOR,
-    )  # fmt: skip
-    learner = Learner(config, spec)
-    with torch.no_grad():  # V = 0, so that the advantages are the rewards
-        learner.network.critic.weight.zero_()
-    learner.agent.network.sync()
-    life = Life(learner, spec)
-    rewards = [(3.0, -1.0)] * 3 + [(0.0, 0.0)] * 100 + [(6.0, 6.0)] * 2
-    betas, expected, square = [], [], 1.0
-    for pair in rewards:
-        betas.append([life.step(reward=r)[-1] for r in pair][-1].entropy_coef)
-        square = 0.99 * square + 0.01 * (pair[0] ** 2 + pair[1] ** 2) / 2
-        expected.append(0.1 * min(1.0, math.sqrt(square) / 0.8))
-    assert betas == pytest.approx(expected, rel=1e-5)
-    assert betas[0] == betas[-1] == 0.1
-    assert betas[-3] < 0.09
-
-
 # --- divergence and state
 
 
@@ -532,10 +529,10 @@ def test_a_loss_that_is_not_finite_leaves_the_parameters_alone() -> None:
 
 STATES: list[tuple[EnvSpec, dict[str, Any]]] = [
     (vector_spec(), {"n_steps": 4, "normalize_advantages": "running"}),
-    (vector_spec(), {"n_steps": 4, "entropy_full_above": 3.0}),
+    (vector_spec(), {"n_steps": 4, "entropy_floor": 0.9}),
     (vector_spec(3, REAL), {"n_steps": 0}),
     (vector_spec(3, MULTI), {"n_steps": 2, "segments_per_update": 3}),
-    (pixel_spec(), {"n_steps": 3, "optimizer": "adam"}),
+    (pixel_spec(), {"n_steps": 3, "optimizer": "rmsprop"}),
     (pixel_spec(), {"n_steps": 2, "segments_per_update": 3}),
     (pixel_spec("image", (3, 40, 40)), {"n_steps": 3}),
 ]

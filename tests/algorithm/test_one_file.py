@@ -58,7 +58,7 @@ def test_an_update_of_the_package_has_its_loss_and_its_gradient(
     example: ModuleType, spec: EnvSpec, events: str
 ) -> None:
     plain: dict[str, Any] = {"normalize_obs": False} if spec.kind == "vector" else {
-        "prediction_coef": 0.0, "entropy_full_above": 0.0}  # fmt: skip
+        "prediction_coef": 0.0}  # fmt: skip
     config = settings_for(
         spec, n_steps=8, gamma=0.9, gae_lambda=0.7, value_coef=0.4, entropy_coef=0.03,
         init="torch", max_grad_norm=0.0, reward_transform="none", **plain,

@@ -9,7 +9,7 @@ from specs import pixel_spec, random_obs, settings_for, vector_spec
 
 from a2c_cli.algorithm.learner import Learner
 from a2c_cli.algorithm.prediction import changes, grid, surprise
-from a2c_cli.config.defaults import resolve
+from a2c_cli.config.resolve import resolve
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.envs.stream import Transition
 from a2c_cli.errors import ConfigError
@@ -52,10 +52,8 @@ def test_what_moves_by_rule_becomes_predictable() -> None:
         stats = learner.learn(Transition(0, 0.0, False, False, False, picture(t + 1)), 0.0)
         if stats is not None:
             losses.append(stats.prediction_loss)
-    rate = (36 + 9) / 36 / 81  # of cells that change, two where the dot crosses an edge... 1.25
-    entropy = -81 * (rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-    assert losses[0] > 4.0
-    assert np.mean(losses[-10:]) < 0.25 * entropy
+    assert losses[0] < 2.0  # in units of what the cells' rates alone leave open
+    assert np.mean(losses[-10:]) < 0.25
 
 
 def test_its_weight_falls_to_nothing_over_its_share_of_the_budget() -> None:

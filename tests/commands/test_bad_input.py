@@ -62,8 +62,8 @@ train --env a:b:c:d | 2 | a:b:c:d | .
 {cart} --max-grad-norm -1 | 2 | --max-grad-norm must be at least 0 | .
 {cart} --n-steps -1 | 2 | --n-steps must be between 0 | .
 {cart} --n-steps 1000000000 | 2 | --n-steps must be between 0 | .
-{cart} --hidden-size 0 | 2 | --hidden-size must be between 1 | .
-{cart} --hidden-layers 1000 | 2 | --hidden-layers must be between 1 | .
+{cart} --network 64,0 | 2 | --network cannot be | name the layers
+{cart} --network 64@8 | 2 | --network cannot be | a3c, nature, notebook, mlp
 {cart} --threads 0 | 2 | --threads must be between 1 | .
 {cart} --log-every 0 | 2 | --log-every must be | .
 {cart} --save-every -1 | 2 | --save-every must be at least 0 | .
@@ -82,6 +82,7 @@ train --env a:b:c:d | 2 | a:b:c:d | .
 {cart} --log-std-init 0 | 2 | --log-std-init has no effect | leave it out
 {pong} --network mlp | 2 | --network mlp cannot be used | nature
 {pong} --normalize-obs | 2 | --normalize-obs has no effect | leave it out
+{cart} --entropy-floor 0 --entropy-floor-end 0.1 | 2 | without an --entropy-floor | leave
 {pong} --network compact | 2 | --network cannot be 'compact' | choose from a3c, nature
 {pong} --rmsprop-alpha 0.99 | 2 | --rmsprop-alpha | --help
 {cart} --entropy-schedule constant --entropy-hold 0.5 | 2 | --entropy-hold has no effect | add that

@@ -33,6 +33,8 @@ def configs(draw: st.DrawFn) -> TrainConfig:
         if kind is tuple:
             names = [choice for choice in meta["choices"] if choice != "none"]
             values[name] = draw(st.lists(st.sampled_from(names)))
+        elif name == "network":
+            values[name] = draw(st.sampled_from(["a3c", "mlp", "8@5/3,32", "64,64"]))
         elif meta["choices"]:
             values[name] = draw(st.sampled_from([c for c in meta["choices"] if c != "exponential"]))
         elif kind is bool:

@@ -55,7 +55,7 @@ def test_an_mp4_holds_every_emulator_frame_of_the_episode(
 
 def test_films_the_games_that_an_evaluation_of_one_stream_plays(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    train(TrainConfig(env="tiny/Picture-v0", total_steps=20, network="mlp", hidden_size=8),
+    train(TrainConfig(env="tiny/Picture-v0", total_steps=20, network="8"),
           run_dir=run)  # fmt: skip
     result = record(run / "last.safetensors", 3, scale=1)
     assert [e["length"] for e in result["episodes"]] == [9, 9, 9]
@@ -131,7 +131,7 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(
 def picture_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on pictures of 48 x 40 pixels, 9 steps an episode; read only."""
     path = tmp_path_factory.mktemp("runs") / "picture"
-    train(TrainConfig(env="tiny/Picture-v0", total_steps=20, network="mlp", hidden_size=8),
+    train(TrainConfig(env="tiny/Picture-v0", total_steps=20, network="8"),
           run_dir=path)  # fmt: skip
     return path
 
@@ -238,8 +238,11 @@ def test_numbers_that_cannot_be_shown_are_a_clear_error(cartpole_run: Path) -> N
     camera = Camera(agent, Fraction(1), 1, None, None)
     camera.start(lambda picture: None)
     sound = np.zeros(2, np.float32)
-    camera.watch(None, Decision(0, sound, 1.0), Episode(0.0, 0))
-    for bad in (Decision(0, sound, np.inf), Decision(0, sound + np.float32(np.nan), 1.0)):
+    camera.watch(None, Decision(sound, 0, sound, 1.0), Episode(0.0, 0))
+    for bad in (
+        Decision(sound, 0, sound, np.inf),
+        Decision(sound, 0, sound + np.float32(np.nan), 1.0),
+    ):
         with pytest.raises(CheckpointError, match="not finite"):
             camera.watch(None, bad, Episode(0.0, 0))
 

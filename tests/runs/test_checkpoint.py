@@ -212,7 +212,6 @@ def test_the_shipped_agent_loads() -> None:
         ("optimizer", "adam", "rmsprop_tf"),
         ("learning_rate_schedule", "exponential", "cosine"),
         ("entropy_schedule", "constant", "cosine"),
-        ("network", "mlp", "compact"),
     ],
 )
 def test_a_setting_that_is_gone_is_ignored_where_it_changed_nothing_and_named_where_it_did(
@@ -294,6 +293,13 @@ def test_an_agent_from_before_there_was_such_a_setting_goes_on_without_it() -> N
     assert from_document(document).config.prediction_coef == 0.5
     del document["config"]["prediction_coef"]
     assert from_document(document).config.prediction_coef == 0.0
-    assert from_document(document).config.entropy_full_above == 0.05
-    del document["config"]["entropy_full_above"]
-    assert from_document(document).config.entropy_full_above == 0.0
+    assert from_document(document).config.entropy_floor == 0.3
+    del document["config"]["entropy_floor"]
+    assert from_document(document).config.entropy_floor == 0.0
+
+
+def test_networks_of_earlier_versions_are_read_as_layers() -> None:
+    document = to_document(Header(settings_for(vector_spec()), vector_spec()))
+    document["config"] |= {"network": "mlp", "hidden_size": 32, "hidden_layers": 3}
+    document["config"] |= {"entropy_full_above": 0.05}
+    assert from_document(document).config.network == "32,32,32"

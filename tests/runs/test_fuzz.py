@@ -137,7 +137,7 @@ def test_a_file_without_a_checksum_is_still_read(original: bytes, tmp_path: Path
         (lambda t, d: d.pop("env"), "'env'"),
         (lambda t, d: d["config"].update(env="Acrobot-v1"), "do not fit together"),
         (lambda t, d: d["env"].update(wrappers={"frame_skip": 4}), "do not fit together"),
-        (lambda t, d: d["config"].update(hidden_size=65_536, hidden_layers=64), "weights"),
+        (lambda t, d: d["config"].update(network=",".join(["65536"] * 64)), "weights"),
         (lambda t, d: d["env"].update(obs_shape=[2**47]), "weights"),
         (lambda t, d: d["env"]["action"].update(sizes=[2**47]), "sizes"),
         (lambda t, d: d["env"]["action"].update(dtype="O"), "unknown type"),

@@ -19,7 +19,7 @@ from process import run_python
 from specs import REAL, make_pair, pixel_spec, random_obs, settings_for, vector_spec
 
 from a2c_cli import TrainConfig, train
-from a2c_cli.envs.spec import WRAPPERS
+from a2c_cli.config.resolve import wrappers_of
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError
 from a2c_cli.runs.checkpoint import encode, read_checkpoint
 from a2c_cli.runs.header import Header
@@ -131,11 +131,12 @@ def write_checkpoint(
 ) -> Path:
     """A checkpoint with the random weights of a network, changed."""
     agent, _ = make_pair(spec, **values)
-    weights = {name: array.copy() for name, array in agent.weights.items()}
+    names = agent.layout.parameter_shapes()
+    weights = {name: agent.weights[name].copy() for name in names}
     change(weights)
     path = place / "made.safetensors"
     config = settings_for(spec, **values)
-    spec = replace(spec, wrappers={name: getattr(config, name) for name in WRAPPERS[spec.kind]})
+    spec = replace(spec, wrappers=wrappers_of(config, spec.kind))
     path.write_bytes(
         encode(Header(config, spec), {f"network.{n}": array for n, array in weights.items()})
     )
@@ -143,7 +144,7 @@ def write_checkpoint(
 
 
 def test_norms_are_those_of_the_weights(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path, pixel_spec("atari"), network="notebook")
+    path = write_checkpoint(tmp_path, pixel_spec("atari"), network="a3c")
     _, tensors = read_checkpoint(path)
     for layer in inspect(path, weights=True)["network"]:
         weight = tensors[f"network.{layer['name']}.weight"]
@@ -158,7 +159,7 @@ def test_numbers_that_are_none_are_counted_where_they_are(tmp_path: Path) -> Non
         weights["torso.conv2.weight"][0, 0, 0, :2] = np.nan
         weights["torso.conv2.bias"][3] = np.inf
 
-    path = write_checkpoint(tmp_path, pixel_spec("atari"), spoil, network="notebook")
+    path = write_checkpoint(tmp_path, pixel_spec("atari"), spoil, network="a3c")
     record = inspect(path, weights=True)
     assert {n["name"]: n["not_finite"] for n in record["network"] if n["not_finite"]} == {
         "torso.conv2": 3
@@ -171,7 +172,7 @@ def test_silent_units_are_those_that_a_game_does_not_wake(
     cartpole_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    train(TrainConfig(env="ALE/Breakout-v5", total_steps=5), run_dir=run)
+    train(TrainConfig(env="ALE/Breakout-v5", total_steps=5, network="a3c"), run_dir=run)
     header, tensors = read_checkpoint(run / "last.safetensors")
     changed = {name: array.copy() for name, array in tensors.items()}
     changed["network.torso.conv1.weight"][:2] = 0.0
@@ -198,7 +199,7 @@ def test_filters_are_drawn_red_above_zero_and_blue_below(tmp_path: Path) -> None
         weights["torso.conv1.weight"][0, 0] = 1.0
         weights["torso.conv1.weight"][0, 1] = -1.0
 
-    path = write_checkpoint(tmp_path, pixel_spec("atari"), mark, network="notebook")
+    path = write_checkpoint(tmp_path, pixel_spec("atari"), mark, network="a3c")
     record = inspect(path, filters=tmp_path / "filters.png")
     assert record["filters"] == str(tmp_path / "filters.png")
     assert "norm" not in record["network"][0]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from a2c_cli.config.defaults import resolve
+from a2c_cli.config.resolve import resolve
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.envs.spec import ActionSpec, EnvSpec
 from a2c_cli.policies.agent import Agent
@@ -31,7 +31,9 @@ def pixel_spec(
 
 
 def settings_for(spec: EnvSpec, **values: Any) -> TrainConfig:
-    """A resolved configuration."""
+    """A resolved configuration; without a calibration, so that the first step is learned from."""
+    if spec.kind != "vector":
+        values = {"calibration_steps": 0, **values}
     return resolve(TrainConfig(env=spec.id, **values), spec.kind, continuous=spec.continuous)
 
 
@@ -51,7 +53,7 @@ def make_pair(spec: EnvSpec, seed: int = 0, **values: Any) -> tuple[Agent, Actor
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    weights = {name: p.detach().numpy() for name, p in module.named_parameters()}
+    weights = {name: p.detach().numpy() for name, p in module.state_dict().items()}
     return Agent(spec, layout, weights), module
 
 

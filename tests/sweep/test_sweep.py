@@ -30,7 +30,7 @@ from a2c_cli.sweep.plan import (
     Trial,
     combinations,
     default_path,
-    identify,
+    describe,
     named_envs,
     parse_lists,
     parse_seeds,
@@ -148,7 +148,7 @@ def test_a_trial_has_its_settings_and_a_readable_place_of_its_own() -> None:
 def test_long_names_are_cut_and_stay_different() -> None:
     lists = parse_lists(
         [f"{key}=0.5" for key in ("gamma", "gae_lambda", "value_coef", "entropy_coef",
-         "entropy_hold", "max_grad_norm", "max_kl")] + ["learning_rate_end=0.5,0.6"]
+         "entropy_hold", "max_grad_norm", "entropy_floor")] + ["critic_gain=0.5,0.6"]
     )  # fmt: skip
     names = {t.name for t in plan(Request(("CartPole-v1",), (0,), {}, lists))}
     assert len(names) == 2
@@ -178,7 +178,7 @@ def test_what_a_trial_would_refuse_is_refused_at_once(
 def test_the_same_request_finds_its_directory_again() -> None:
     def path(**changes: Any) -> Path:
         request = Request(**{"envs": ("CartPole-v1",), "seeds": (0,), **changes})
-        return default_path(identify(request, plan(request)))
+        return default_path(describe(request, plan(request)))
 
     assert path() == path()
     assert path().parent == Path("checkpoints")
@@ -388,7 +388,7 @@ def test_a_trial_that_always_dies_is_given_up(cli: Cli, tmp_path: Path) -> None:
     [
         ("--set learning_rat=1", 2, "did you mean 'learning_rate'"),
         ("--set frame_skip=2", 2, "no effect"),
-        ("--set learning_rate_schedule=constant --set learning_rate_end=0.5", 2, "that decays"),
+        ("--set entropy_floor=0,0.1 --set entropy_floor_end=0.05", 2, "without an --entropy-floor"),
         ("--seeds 3-1", 2, "--seeds"),
         ("--envs atari6", 2, "atari-5"),
         ("--ray-address auto", 2, "--backend ray"),
@@ -561,7 +561,7 @@ def test_killed_trials_and_a_stopped_sweep_end_as_if_left_alone(
     code, said = driver.wait()
     assert code == 130, said
     assert "was killed by signal 9" in said
-    assert "resume with: a2c sweep --env trouble_envs:trouble/Trouble-v0" in said
+    assert "go on with: a2c sweep --env trouble_envs:trouble/Trouble-v0" in said
     gone(processes)
     kept = json.loads((where / "sweep.json").read_text())
     assert "interrupted" in {run["stopped"] for run in kept["runs"]}

@@ -14,7 +14,7 @@ from compare_runs import assert_same_run, metrics, stop_after, tensors
 from process import run_python
 
 from a2c_cli import TrainConfig, evaluate, load_agent, train
-from a2c_cli.config.text import from_dict, from_toml
+from a2c_cli.config.text import from_dict, from_toml, to_dict
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError, RunDirError
 from a2c_cli.runs.checkpoint import encode, read_checkpoint, read_header
 from a2c_cli.training.engine import Progress, TrainResult
@@ -110,7 +110,7 @@ def test_a_run_leaves_checkpoint_metrics_and_settings(cartpole_run: Path) -> Non
     }  # fmt: skip
     header, _ = read_header(cartpole_run / "last.safetensors")
     again = from_dict(from_toml((cartpole_run / "config.toml").read_text(), "config.toml"))
-    assert again == header.config
+    assert to_dict(again) == to_dict(header.config)
     assert header.env_steps == 1500
     assert (
         header.updates
@@ -268,7 +268,7 @@ RESUMED: list[tuple[str, dict[str, Any], list[int]]] = [
     ("Pendulum-v1", {"total_steps": 650}, [1, 199, 200, 417]),
     ("FrozenLake-v1", {"total_steps": 300}, [10, 111]),
     ("tiny/Noise-v0", {"total_steps": 200, "env_args": {"actions": "multibinary"}}, [34, 60]),
-    ("tiny/Picture-v0", {"total_steps": 60, "n_steps": 7, "hidden_size": 8, "network": "mlp"},
+    ("tiny/Picture-v0", {"total_steps": 60, "n_steps": 7, "network": "8"},
      [9, 20]),
     ("ALE/Breakout-v5", {"total_steps": 420, "n_steps": 20}, [1, 20, 133, 301]),
     ("ALE/Breakout-v5", {"total_steps": 320, "n_steps": 0}, [100, 250]),

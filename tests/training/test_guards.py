@@ -71,19 +71,14 @@ def test_a_first_reward_is_no_value_error() -> None:
     assert "the value error explodes" in text
 
 
-def test_a_critic_that_sees_nothing() -> None:
+def test_a_layer_whose_units_are_dead() -> None:
     guards = Guards()
-    said = []
-    for line in range(30):  # as Pong's seed 1 wrote them: every other line exactly 0
-        share = {"train/explained_variance": 0.0 if line % 2 else 0.02}
-        said.append(guards.look({**FINE, **share}, POOR, None, 0.1, MOST))
-    assert said[:19] == [[]] * 19
-    assert "in 10 of the last 20 lines the critic explains nothing" in said[19][0]
-    assert not any(said[20:])
-    guards = Guards()
-    for line in range(60):
-        share = {"train/explained_variance": (0.0, 0.02, -0.02)[line % 3]}
-        assert guards.look({**FINE, **share}, POOR, None, 0.1, MOST) == []
+    line = {**FINE, "train/dead_units_conv1": 0.4, "train/dead_units_hidden1": 0.3}
+    assert guards.look({**line, "train/dead_units": 0.4}, POOR, None, 0.1, MOST) == []
+    line |= {"train/dead_units": 1.0, "train/dead_units_conv1": 1.0}
+    (text,) = guards.look(line, POOR, None, 0.1, MOST)
+    assert "100% of the units of conv1 are dead: the network is blind" in text
+    assert guards.look(line, POOR, None, 0.1, MOST) == []
 
 
 def test_a_gaussian_has_no_greatest_entropy() -> None:
@@ -110,13 +105,13 @@ def test_a_run_that_really_collapses(tmp_path: Path) -> None:
     assert "no better than the untrained policy's" in warnings
 
 
-def test_units_that_really_fall_silent(tmp_path: Path) -> None:
+def test_a_network_that_really_goes_blind(tmp_path: Path) -> None:
     config = TrainConfig(
         env="CartPole-v1", total_steps=6000, log_every=200, learning_rate=1.0, activation="relu",
         learning_rate_schedule="constant",
     )  # fmt: skip
     warnings = " ".join(train(config, run_dir=tmp_path / "run").warnings)
-    assert "units have fallen silent" in warnings
+    assert "are dead: the network is blind" in warnings
 
 
 def test_a_run_that_does_well_hears_nothing(tmp_path: Path) -> None:

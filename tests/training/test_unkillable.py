@@ -388,7 +388,7 @@ def test_weights_that_are_not_finite_are_never_saved(
     def broken(self: Update, *args: Any, **named: Any) -> Any:
         stats = update(self, *args, **named)
         if self.count == 5:
-            self._agent.weights["actor.bias"][0] = value
+            self._policy.agent.weights["actor.bias"][0] = value
         return stats
 
     monkeypatch.setattr(Update, "__call__", broken)
@@ -408,7 +408,7 @@ def test_actions_that_are_not_finite_are_a_divergence(
 
     def broken(self: Update, *args: Any, **named: Any) -> Any:
         stats = update(self, *args, **named)
-        self._agent.weights["log_std"][...] = np.nan
+        self._policy.agent.weights["log_std"][...] = np.nan
         return stats
 
     monkeypatch.setattr(Update, "__call__", broken)

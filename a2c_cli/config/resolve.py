@@ -1,0 +1,118 @@
+"""From what was asked for to a run's settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from typing import Any
+
+from a2c_cli.config.defaults import CONTINUOUS, DEFAULTS, NEUTRAL
+from a2c_cli.config.kinds import KINDS
+from a2c_cli.config.networks import parse_network
+from a2c_cli.config.settings import Settings, TrainConfig, option, settings
+from a2c_cli.errors import ConfigError
+
+# A setting that changes nothing by itself: what it takes, in words and as a test.
+_NEEDS: dict[str, tuple[str, Callable[[Settings], bool]]] = {
+    "entropy_coef_end": (
+        "an --entropy-schedule that decays",
+        lambda s: s.entropy_schedule != "constant",
+    ),
+    "entropy_hold": (
+        "an --entropy-schedule that decays",
+        lambda s: s.entropy_schedule != "constant",
+    ),
+    "entropy_floor_end": ("an --entropy-floor above 0", lambda s: s.entropy_floor > 0.0),
+    "learning_rate_end": (
+        "a --learning-rate-schedule that decays",
+        lambda s: s.learning_rate_schedule != "constant",
+    ),
+    "prediction_share": ("a --prediction-coef above 0", lambda s: s.prediction_coef > 0.0),
+    "critic_gain": ("--init orthogonal", lambda s: s.init == "orthogonal"),
+    "eval_episodes": ("--eval-every", lambda s: s.eval_every > 0),
+}
+
+
+def resolve(
+    config: TrainConfig, kind: str, *, continuous: bool = False, asked: Collection[str] = ()
+) -> Settings:
+    """The settings of a run: every default filled in, by the kind of environment and action.
+
+    Args:
+        config: what was asked for; a run's settings resolve to themselves.
+        kind: one of `KINDS`.
+        continuous: whether the policy is a Gaussian (Box actions).
+        asked: settings that somebody has named just now, so that they must change something.
+
+    Raises:
+        ConfigError: a setting is given that this kind of environment cannot use, or one is asked
+            for that the others leave without effect.
+    """
+    given = {n: getattr(config, n) for n in settings() if n not in config.unused}
+    given = {name: value for name, value in given.items() if value is not None}
+    unused = {name for name in settings() if not _usable(name, kind, continuous)}
+    for name in given:
+        if name in unused:
+            raise _no_effect(config.env, name, kind)
+    defaults = DEFAULTS[kind] | (CONTINUOUS if continuous else {})
+    filled = {**NEUTRAL, **defaults, **{n: NEUTRAL[n] for n in unused}, **given}
+    filled |= _following(filled, given)
+    _check_network(config.env, kind, filled["network"])
+    resolved = Settings(dataclasses.replace(config, **filled, unused=frozenset(unused)))
+    for name in asked:
+        words, has_effect = _NEEDS.get(name, ("", lambda _: True))
+        if not has_effect(resolved):
+            raise ConfigError(
+                f"{option(name)} has no effect without {words}",
+                f"add that, or leave {option(name)} out",
+            )
+    return resolved
+
+
+def wrappers_of(run: Settings, kind: str) -> dict[str, Any]:
+    """The preprocessing of an environment, as `make_env` takes it."""
+    return {name: getattr(run, name) for name in KINDS[kind].wrappers}
+
+
+def _usable(name: str, kind: str, continuous: bool) -> bool:
+    meta = settings()[name].metadata
+    return kind in meta["kinds"] and (meta["continuous"] in (None, continuous))
+
+
+def _no_effect(env: str, name: str, kind: str) -> ConfigError:
+    meta = settings()[name].metadata
+    if kind not in meta["kinds"]:
+        return ConfigError(
+            f"{option(name)} has no effect on {env} (observations: {kind})",
+            f"leave it out; it is for {' and '.join(meta['kinds'])} observations",
+        )
+    actions = "discrete" if meta["continuous"] else "real numbers"
+    return ConfigError(f"{option(name)} has no effect on {env}, whose actions are {actions}",
+                       "leave it out")  # fmt: skip
+
+
+def _following(filled: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Defaults that follow from other settings."""
+    following: dict[str, Any] = {
+        head: filled["learning_rate"]
+        for head in ("actor_learning_rate", "critic_learning_rate")
+        if head not in given
+    }
+    # A schedule that was told only where to start must not end above it.
+    for start in ("entropy_coef", "entropy_floor"):
+        end = f"{start}_end"
+        if start in given and end not in given:
+            following[end] = min(filled[end], filled[start])
+    if "calibration_steps" not in given:  # a short budget is for learning too
+        most = filled["total_steps"] // 10
+        following["calibration_steps"] = min(filled["calibration_steps"], most)
+    return following
+
+
+def _check_network(env: str, kind: str, network: str) -> None:
+    convs, _ = parse_network(network)
+    if (kind == "vector" and convs) or (kind == "atari" and not convs):
+        raise ConfigError(
+            f"--network {network} cannot be used on {env}",
+            f"for {kind} observations: {KINDS[kind].networks}",
+        )

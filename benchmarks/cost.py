@@ -29,8 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from a2c_cli import TrainConfig
 from a2c_cli.algorithm.learner import Learner
-from a2c_cli.config.resolve import resolve, wrappers_of
-from a2c_cli.envs.make import make_env, probe
+from a2c_cli.envs.make import open_env, run_settings
 from a2c_cli.envs.stream import Transition
 from a2c_cli.training.machine import choose_precision
 
@@ -76,10 +75,8 @@ class Run:
 
     def __init__(self, env_id: str, changes: dict[str, Any]) -> None:
         config = TrainConfig(env=env_id, device="cpu", **changes)
-        kind, continuous = probe(env_id, config.env_args)
-        self.config = config = resolve(config, kind, continuous=continuous)
-        wrappers = wrappers_of(config, kind)
-        self.env = make_env(env_id, config.env_args, wrappers, seed=0)
+        self.config = config = run_settings(config)
+        self.env = open_env(config)
         device = torch.device("cpu")
         self.learner = Learner(config, self.env.spec, device, choose_precision(config, device))
         self.obs: Any = None

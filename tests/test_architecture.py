@@ -18,7 +18,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A package imports only from ranks before its own, and itself.
 RANKS = [
     {"errors", "text", "rng"},
-    {"config", "envs"},
+    {"config"},
+    {"envs"},
     {"policies"},
     {"algorithm", "runs"},
     {"evaluation", "tracking"},

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from a2c_cli.config.defaults import CONTINUOUS, DEFAULTS, PRESETS
+from a2c_cli.config.defaults import CONTINUOUS, PRESETS
 from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.legacy import without_gone
 from a2c_cli.config.settings import settings, value_type
@@ -106,7 +106,7 @@ def _option(name: str, meta: Any) -> Any:
 
 def describe_default(name: str) -> str:
     """The default of a setting, by kind of environment where they differ."""
-    values = {kind: DEFAULTS[kind][name] for kind in KINDS if name in DEFAULTS[kind]}
+    values = {kind.name: kind.defaults[name] for kind in KINDS.values() if name in kind.defaults}
     if name in CONTINUOUS:
         values["continuous"] = CONTINUOUS[name]
     if not values:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Optional
 import typer
 
 from a2c_cli.commands import options
-from a2c_cli.config.resolve import resolve
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.config.text import from_dict, to_toml
 from a2c_cli.errors import ConfigError
@@ -124,7 +123,6 @@ def _settings(
 
 
 def _resolved_toml(settings: TrainConfig, asked: Collection[str]) -> str:
-    from a2c_cli.envs.make import probe
+    from a2c_cli.envs.make import run_settings
 
-    kind, continuous = probe(settings.env, settings.env_args)
-    return to_toml(resolve(settings, kind, continuous=continuous, asked=asked))
+    return to_toml(run_settings(settings, asked))

@@ -1,8 +1,8 @@
 """Settings: what they mean, what they are by default, and how they are written down.
 
 - settings: every setting once, with its meaning, unit and range
-- kinds:    the kinds of environment; networks: networks as text
-- defaults: the settings' values by kind of environment, and the presets
+- kinds:    the kinds of environment, with their defaults; networks: networks as text
+- defaults: neutral values, continuous actions, and the presets
 - resolve:  from what was asked for to a run's settings
 - checks:   whether a value is allowed
 - legacy:   settings as earlier versions wrote them

@@ -1,7 +1,4 @@
-"""The defaults by kind of environment, and the presets: data only.
-
-They depend on the kind of environment and of its actions, never on the game.
-"""
+"""What no kind of environment says by itself: neutral values, continuous actions, presets."""
 
 from __future__ import annotations
 
@@ -21,85 +18,6 @@ NEUTRAL: dict[str, Value] = {
     "noop_max": 0,
     "life_loss": False,
     "normalize_obs": False,
-}
-COMMON: dict[str, Value] = {
-    "segments_per_update": 1,
-    "gamma": 0.99,
-    "gae_lambda": 0.95,
-    "value_coef": 0.5,
-    "loss_reduction": "mean",
-    "entropy_floor": 0.3,
-    "entropy_floor_end": 0.05,
-    "normalize_advantages": "none",
-    "max_grad_norm": 0.5,
-    "max_kl": 0.0,
-    "learning_rate_end": 0.0,
-    "learning_rate_schedule": "linear",
-    "optimizer_eps": 1e-5,
-    "init": "orthogonal",
-    "critic_gain": 1.0,
-    "log_std_init": 0.0,
-    "device": "auto",
-    "precision": "auto",
-    "threads": 1,
-    "log_every": 10_000,
-    "save_every": 5.0,
-    "eval_every": 0,
-    "eval_episodes": 20,
-    "best_by": "training",
-    "video_every": 0,
-    "tracker": (),
-    "histograms": False,
-}
-_PIXEL_DEFAULTS: dict[str, Value] = {
-    **COMMON,
-    "total_steps": 2_500_000,
-    "n_steps": 80,
-    "optimizer": "rmsprop",
-    "learning_rate": 3e-3,
-    "max_kl": 0.05,
-    "entropy_coef": 0.005,
-    "entropy_coef_end": 0.0001,
-    "entropy_schedule": "linear",
-    "entropy_hold": 0.2,
-    "calibration_steps": 600,
-    "prediction_coef": 0.0,
-    "prediction_share": 0.5,
-    "frame_stack": 4,
-    "activation": "relu",
-}
-# Measured by benchmarks/learning.py; docs/lab-notes.md has what was tried.
-DEFAULTS: dict[str, dict[str, Value]] = {
-    "atari": {
-        **_PIXEL_DEFAULTS,
-        "network": "a3c",
-        "prediction_coef": 0.25,
-        "reward_transform": "sign",
-        "frame_skip": 4,
-        "screen_size": 84,
-        "noop_max": 30,
-        "life_loss": True,
-    },
-    "image": {
-        **_PIXEL_DEFAULTS,
-        "network": "nature",
-        "reward_transform": "scale",
-    },
-    "vector": {
-        **COMMON,
-        "total_steps": 500_000,
-        "n_steps": 32,
-        "optimizer": "adam",
-        "learning_rate": 2e-3,
-        "entropy_coef": 0.01,
-        "entropy_coef_end": 0.0,
-        "entropy_schedule": "linear",
-        "entropy_hold": 0.0,
-        "reward_transform": "scale",
-        "network": "mlp",
-        "activation": "tanh",
-        "normalize_obs": True,
-    },
 }
 # A Gaussian policy over a vector differs in these.
 CONTINUOUS: dict[str, Value] = {

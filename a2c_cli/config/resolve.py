@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any
 
-from a2c_cli.config.defaults import CONTINUOUS, DEFAULTS, NEUTRAL
-from a2c_cli.config.kinds import KINDS
+from a2c_cli.config.defaults import CONTINUOUS, NEUTRAL
+from a2c_cli.config.kinds import KINDS, Kind
 from a2c_cli.config.networks import parse_network
 from a2c_cli.config.settings import Settings, TrainConfig, option, settings
 from a2c_cli.errors import ConfigError
@@ -54,10 +54,10 @@ def resolve(
     for name in given:
         if name in unused:
             raise _no_effect(config.env, name, kind)
-    defaults = DEFAULTS[kind] | (CONTINUOUS if continuous else {})
+    defaults = {**KINDS[kind].defaults, **(CONTINUOUS if continuous else {})}
     filled = {**NEUTRAL, **defaults, **{n: NEUTRAL[n] for n in unused}, **given}
     filled |= _following(filled, given)
-    _check_network(config.env, kind, filled["network"])
+    _check_network(config.env, KINDS[kind], filled["network"])
     resolved = Settings(dataclasses.replace(config, **filled, unused=frozenset(unused)))
     for name in asked:
         words, has_effect = _NEEDS.get(name, ("", lambda _: True))
@@ -69,9 +69,10 @@ def resolve(
     return resolved
 
 
-def wrappers_of(run: Settings, kind: str) -> dict[str, Any]:
-    """The preprocessing of an environment, as `make_env` takes it."""
-    return {name: getattr(run, name) for name in KINDS[kind].wrappers}
+def wrappers_of(run: Settings) -> dict[str, Any]:
+    """The preprocessing of a run's environment, as `make_env` takes it."""
+    known = dict.fromkeys(name for kind in KINDS.values() for name in kind.wrappers)
+    return {name: getattr(run, name) for name in known if name not in run.unused}
 
 
 def _usable(name: str, kind: str, continuous: bool) -> bool:
@@ -109,10 +110,10 @@ def _following(filled: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return following
 
 
-def _check_network(env: str, kind: str, network: str) -> None:
+def _check_network(env: str, kind: Kind, network: str) -> None:
     convs, _ = parse_network(network)
-    if (kind == "vector" and convs) or (kind == "atari" and not convs):
+    if kind.convolutions not in (None, bool(convs)):
         raise ConfigError(
             f"--network {network} cannot be used on {env}",
-            f"for {kind} observations: {KINDS[kind].networks}",
+            f"for {kind.name} observations: {kind.networks}",
         )

@@ -1,4 +1,7 @@
-"""make_env() and probe(): the only place where an environment is assembled."""
+"""From what was asked for to a running environment: the only place where one is assembled.
+
+probe: its kind -> run_settings: all settings of a run on it -> open_env: the stream itself.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import difflib
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ale_py
 import gymnasium
 
+from a2c_cli.config.resolve import resolve, wrappers_of
+from a2c_cli.config.settings import Settings, TrainConfig
 from a2c_cli.envs.atari import AtariStream
 from a2c_cli.envs.gym import GymStream
 from a2c_cli.errors import EnvError, UnknownEnvError
@@ -42,6 +47,32 @@ def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, bool]:
         return stream.spec.kind, stream.spec.continuous
     finally:
         env.close()
+
+
+def run_settings(config: TrainConfig, asked: Collection[str] = ()) -> Settings:
+    """The settings of a run: its environment is tried, and every default filled in.
+
+    Args:
+        config: what was asked for.
+        asked: settings that somebody has named just now, so that they must change something.
+
+    Raises:
+        ConfigError: a setting does not fit the environment, see `resolve`.
+        EnvError: as `probe`.
+    """
+    kind, continuous = probe(config.env, config.env_args)
+    return resolve(config, kind, continuous=continuous, asked=asked)
+
+
+def open_env(settings: Settings, *, render: bool = False) -> Stream:
+    """The stream of a run, with its preprocessing and its seed.
+
+    Raises:
+        EnvError: as `make_env`.
+    """
+    return make_env(
+        settings.env, settings.env_args, wrappers_of(settings), seed=settings.seed, render=render
+    )
 
 
 def make_env(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.networks import Conv, parse_network
 from a2c_cli.config.settings import Settings
 from a2c_cli.envs.spec import EnvSpec
@@ -136,7 +137,7 @@ def make_layout(settings: Settings, spec: EnvSpec) -> Layout:
         outputs=spec.action.outputs,
         continuous=spec.continuous,
         scale=1.0 / 255.0 if spec.obs_dtype == "uint8" else 1.0,
-        stacked=spec.kind == "atari",
+        stacked=KINDS[spec.kind].gray_stack,
         predictions=math.prod(grid(*spec.obs_shape[1:])) if settings.prediction_coef else 0,
     )
     if convs and min(n for shape in layout.conv_shapes for n in shape) < 1:

@@ -110,8 +110,7 @@ def from_document(document: Mapping[str, Any]) -> Header:
     pixels = KINDS[spec.kind].pixels
     settings = before_there_was(settings, pixels=pixels, continuous=spec.continuous)
     config = resolve(from_dict(settings), spec.kind, continuous=spec.continuous)
-    wrappers = wrappers_of(config, spec.kind)
-    if (config.env, config.env_args, wrappers) != (spec.id, spec.args, spec.wrappers):
+    if (config.env, config.env_args, wrappers_of(config)) != (spec.id, spec.args, spec.wrappers):
         raise ValueError("its settings and its environment do not fit together")
     counters = {name: document[name] for name in ("env_steps", "updates", "episodes")}
     if not all(is_count(n) for n in counters.values()):

@@ -20,7 +20,7 @@ from a2c_cli.config.checks import Scalar
 from a2c_cli.config.resolve import resolve, wrappers_of
 from a2c_cli.config.settings import Settings
 from a2c_cli.config.text import from_dict, parse_scalar, to_dict
-from a2c_cli.envs.make import make_env, probe
+from a2c_cli.envs.make import open_env, probe
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import ConfigError
 from a2c_cli.evaluation.scores import ATARI_5, ATARI_57
@@ -198,7 +198,7 @@ def plan(request: Request) -> list[Trial]:
                 raise ConfigError(f"two trials would share the directory {name}")
             given = from_dict(values, "the sweep")
             config = resolve(given, kind, continuous=continuous, asked=setting)
-            _check_network(config, kind, specs)
+            _check_network(config, specs)
             configs[name] = setting, config
     return [
         Trial(f"{name}/seed{seed}", setting, dataclasses.replace(config, seed=seed))
@@ -207,14 +207,13 @@ def plan(request: Request) -> list[Trial]:
     ]
 
 
-def _check_network(config: Settings, kind: str, specs: dict[tuple[Any, ...], EnvSpec]) -> None:
+def _check_network(config: Settings, specs: dict[tuple[Any, ...], EnvSpec]) -> None:
     """Whether the network fits what the environment shows; built once for all equal frames."""
     if config.threads != 1:
         raise ConfigError(f"threads cannot be {config.threads}", _NOT_A_SETTING["threads"])
-    wrappers = wrappers_of(config, kind)
-    frames = tuple(wrappers.values())
+    frames = tuple(wrappers_of(config).values())
     if frames not in specs:
-        env = make_env(config.env, config.env_args, wrappers, seed=0)
+        env = open_env(config)
         specs[frames] = env.spec
         env.close()
     make_layout(config, specs[frames])

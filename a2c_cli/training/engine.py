@@ -12,10 +12,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from a2c_cli.algorithm.optimizer import SLOTS
-from a2c_cli.config.resolve import resolve, wrappers_of
+from a2c_cli.config.resolve import wrappers_of
 from a2c_cli.config.settings import Settings, TrainConfig, option, settings
 from a2c_cli.config.text import to_toml
-from a2c_cli.envs.make import make_env, probe
+from a2c_cli.envs.make import open_env, run_settings
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
 from a2c_cli.film.filmer import check_filmable
 from a2c_cli.policies.layout import make_layout
@@ -74,21 +74,18 @@ def train(
 
 def _fresh(
     stack: contextlib.ExitStack,
-    config: TrainConfig,
+    request: TrainConfig,
     path: Path | None,
     asked: Collection[str],
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], str | None],
 ) -> Training:
     # Everything about the request is checked before anything is written.
-    kind, continuous = probe(config.env, config.env_args)
-    config = resolve(config, kind, continuous=continuous, asked=asked)
-    wrappers = wrappers_of(config, kind)
+    config = run_settings(request, asked)
     check_installed(config.tracker)
     if config.video_every:
-        check_filmable(config.env, config.env_args, wrappers)
-    films = bool(config.video_every)
-    env = make_env(config.env, config.env_args, wrappers, seed=config.seed, render=films)
+        check_filmable(config.env, config.env_args, wrappers_of(config))
+    env = open_env(config, render=config.video_every > 0)
     stack.callback(env.close)
     make_layout(config, env.spec)
     device, why = choose_device(config, env.spec)

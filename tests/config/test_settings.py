@@ -10,11 +10,11 @@ import pytest
 import typer
 
 from a2c_cli.algorithm.schedules import entropy_schedule, learning_rate_schedule
-from a2c_cli.commands.options import describe_default, parse_env_args
-from a2c_cli.config.defaults import CONTINUOUS, DEFAULTS, PRESETS
-from a2c_cli.config.resolve import resolve
+from a2c_cli.commands.options import parse_env_args
+from a2c_cli.config.defaults import CONTINUOUS, PRESETS
+from a2c_cli.config.kinds import KINDS
+from a2c_cli.config.resolve import resolve, wrappers_of
 from a2c_cli.config.settings import (
-    KINDS,
     TrainConfig,
     option,
     settings,
@@ -151,6 +151,7 @@ def test_a_run_s_settings_have_a_value_for_everything_and_write_down_what_they_u
     run = resolve(TrainConfig(env="x"), kind, continuous=continuous)
     assert all(getattr(run, name) is not None for name in settings())
     written = to_dict(run)
+    assert tuple(wrappers_of(run)) == KINDS[kind].wrappers
     for name, field in settings().items():
         used = kind in field.metadata["kinds"]
         used = used and field.metadata["continuous"] in (None, continuous)
@@ -168,7 +169,7 @@ def test_resolving_twice_changes_nothing(kind: str) -> None:
 def test_what_is_given_wins_over_the_default() -> None:
     config = resolve(TrainConfig(env="x", n_steps=7, normalize_obs=False), "vector")
     assert (config.n_steps, config.normalize_obs) == (7, False)
-    assert config.gamma == DEFAULTS["vector"]["gamma"]
+    assert config.gamma == KINDS["vector"].defaults["gamma"]
 
 
 def test_actor_and_critic_take_the_learning_rate_unless_told_otherwise() -> None:
@@ -290,13 +291,27 @@ def test_every_setting_has_one_option_spelt_like_it_and_every_option_is_document
         assert options[name].help, name
 
 
-def test_help_shows_the_default_of_every_setting_that_has_one() -> None:
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("gamma", "0.99"),
+        ("life_loss", "on"),
+        ("histograms", "off"),
+        ("tracker", "none"),
+        ("network", "atari a3c, image nature, vector mlp"),
+        ("max_kl", "atari 0.05, image 0.05, vector 0.0, continuous 0.02"),
+        ("n_steps", "atari 80, image 80, vector 32, continuous 128"),
+        ("total_steps", "atari 2,500,000, image 2,500,000, vector 500,000, continuous 1,000,000"),
+    ],
+)
+def test_help_shows_the_default_by_kind_where_the_kinds_differ(name: str, shown: str) -> None:
+    assert train_options()[name].help.endswith(f". [dim]({shown})[/dim]")
+
+
+def test_help_shows_no_default_of_settings_that_follow_another() -> None:
     options = train_options()
-    for name in settings():
-        assert describe_default(name) in options[name].help
-    assert describe_default("life_loss") == "on"
-    assert describe_default("network") == "atari a3c, image nature, vector mlp"
-    assert describe_default("gamma") == "0.99"
+    without = {name for name in settings() if "[dim]" not in options[name].help}
+    assert without == {"actor_learning_rate", "critic_learning_rate"}
 
 
 def test_switches_can_be_turned_off() -> None:

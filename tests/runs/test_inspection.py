@@ -136,7 +136,7 @@ def write_checkpoint(
     change(weights)
     path = place / "made.safetensors"
     config = settings_for(spec, **values)
-    spec = replace(spec, wrappers=wrappers_of(config, spec.kind))
+    spec = replace(spec, wrappers=wrappers_of(config))
     path.write_bytes(
         encode(Header(config, spec), {f"network.{n}": array for n, array in weights.items()})
     )

@@ -30,7 +30,7 @@ from a2c_cli.sweep.plan import (
     Trial,
     combinations,
     default_path,
-    describe,
+    identify,
     named_envs,
     parse_lists,
     parse_seeds,
@@ -178,7 +178,7 @@ def test_what_a_trial_would_refuse_is_refused_at_once(
 def test_the_same_request_finds_its_directory_again() -> None:
     def path(**changes: Any) -> Path:
         request = Request(**{"envs": ("CartPole-v1",), "seeds": (0,), **changes})
-        return default_path(describe(request, plan(request)))
+        return default_path(identify(request, plan(request)))
 
     assert path() == path()
     assert path().parent == Path("checkpoints")
@@ -561,7 +561,7 @@ def test_killed_trials_and_a_stopped_sweep_end_as_if_left_alone(
     code, said = driver.wait()
     assert code == 130, said
     assert "was killed by signal 9" in said
-    assert "go on with: a2c sweep --env trouble_envs:trouble/Trouble-v0" in said
+    assert "resume with: a2c sweep --env trouble_envs:trouble/Trouble-v0" in said
     gone(processes)
     kept = json.loads((where / "sweep.json").read_text())
     assert "interrupted" in {run["stopped"] for run in kept["runs"]}

@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 
 from a2c_cli.runs import checkpoint
-from a2c_cli.runs.directory import find_checkpoint, write_atomic
+from a2c_cli.runs.directory import find_checkpoint
+from a2c_cli.runs.files import write_atomic
 
 
 def main() -> None:

@@ -39,16 +39,16 @@ def evaluate(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Find the checkpoint, play, report."""
-    from a2c_cli.evaluation.evaluate import available_cores
+    """Find the checkpoint, play, results."""
     from a2c_cli.evaluation.evaluate import evaluate as play_and_sum_up
+    from a2c_cli.evaluation.workers import available_cores
     from a2c_cli.runs.directory import find_checkpoint
-    from a2c_cli.terminal import results as report
+    from a2c_cli.terminal import console, results
 
     raise_stopped()
     path = find_checkpoint(checkpoint)
-    report.say(f"evaluating {path}", quiet)
-    with report.progress("games", episodes, quiet) as advance:
+    console.say(f"evaluating {path}", quiet)
+    with console.progress("games", episodes, quiet) as advance:
         result = play_and_sum_up(
             path,
             episodes,
@@ -59,4 +59,4 @@ def evaluate(
             max_steps=max_steps,
             on_episode=advance,
         )
-    report.evaluation(result, json=json)
+    results.evaluation(result, json=json)

@@ -48,12 +48,12 @@ def inspect(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Find the checkpoint, read it, report."""
+    """Find the checkpoint, read it, results."""
     from a2c_cli.runs.directory import find_checkpoint
     from a2c_cli.runs.inspection import inspect as look
-    from a2c_cli.terminal import results as report
+    from a2c_cli.terminal import console, results
 
     path = find_checkpoint(checkpoint)
-    report.say(f"inspecting {path}", quiet)
+    console.say(f"inspecting {path}", quiet)
     result = look(path, weights=weights, filters=filters, play=play, env_id=env)
-    report.inspection(result, json=json)
+    results.inspection(result, json=json)

@@ -58,26 +58,26 @@ def plot(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Check the request, read the runs, draw, report."""
+    """Check the request, read the runs, draw, results."""
     from a2c_cli.plots.comparison import compare
-    from a2c_cli.runs.directory import write_output
+    from a2c_cli.runs.files import write_output
     from a2c_cli.runs.metrics import find_runs, read_runs
-    from a2c_cli.terminal import results as report
+    from a2c_cli.terminal import console, results
 
     draw = None if output is None else _drawing(output, evaluation or [])
     if draw is None and evaluation:
         raise ConfigError(*_FOR_PAGES)
     paths = find_runs(runs or [])
     if not runs:
-        report.say(f"plotting {paths[0]}", quiet)
+        console.say(f"plotting {paths[0]}", quiet)
     found, left_out = read_runs(paths)
     comparisons, doubles = compare(found)
     for note in (*left_out, *doubles):
-        report.say(f"note: {note}", quiet)
+        console.say(f"note: {note}", quiet)
     if output is not None and draw is not None:
         write_output(output, draw(comparisons))
-        report.say(f"wrote {output}", quiet)
-    report.curves(comparisons, output, json=json)
+        console.say(f"wrote {output}", quiet)
+    results.curves(comparisons, output, json=json)
 
 
 def _drawing(output: Path, evaluations: list[Path]) -> Callable[[list[Comparison]], bytes]:

@@ -77,17 +77,17 @@ def record(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Find the checkpoint, play and film, report."""
+    """Find the checkpoint, play and film, results."""
     from a2c_cli.film.record import record as film
     from a2c_cli.runs.directory import find_checkpoint
-    from a2c_cli.terminal import results as report
+    from a2c_cli.terminal import console, results
 
     raise_stopped()
     # Films need no window, and SDL would complain of a machine without a desktop as an "error".
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     path = find_checkpoint(checkpoint)
-    report.say(f"recording {path}", quiet)
-    with report.progress("games", best_of or episodes, quiet) as advance:
+    console.say(f"recording {path}", quiet)
+    with console.progress("games", best_of or episodes, quiet) as advance:
         result = film(
             path,
             episodes,
@@ -105,4 +105,4 @@ def record(
             best_of=best_of,
             on_episode=advance,
         )
-    report.recording(result, json=json)
+    results.recording(result, json=json)

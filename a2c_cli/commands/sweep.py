@@ -95,13 +95,13 @@ def sweep(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Plan, check, run, report."""
+    """Plan, check, run, results."""
     if ray_address is not None and backend is not BackendName.ray:
         raise ConfigError("--ray-address needs --backend ray", "add it, or leave the address out")
-    from a2c_cli.evaluation.evaluate import available_cores
+    from a2c_cli.evaluation.workers import available_cores
     from a2c_cli.sweep import cluster, local, plan, table
     from a2c_cli.sweep.drive import Backend, run_sweep
-    from a2c_cli.terminal import results as report
+    from a2c_cli.terminal import console
 
     raise_stopped()
     base = options.read_recipe(preset, config)
@@ -140,9 +140,9 @@ def sweep(
         )
     table.show_result(record, json=json)
     if stopped is not None:
-        report.say(f"resume with: a2c {shlex.join(sys.argv[1:])}")
+        console.say(f"resume with: a2c {shlex.join(sys.argv[1:])}")
         raise typer.Exit(EXIT_CODES[stopped])
     failed = [run for run in record["runs"] if run["stopped"] != "completed"]
     for run in failed:
-        report.say(f"error: {run['run_dir']} {run['stopped']}: {run['message']}")
+        console.say(f"error: {run['run_dir']} {run['stopped']}: {run['message']}")
     raise typer.Exit(1 if failed else 0)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from a2c_cli.envs.spec import Obs
 from a2c_cli.errors import CheckpointError
-from a2c_cli.evaluation.evaluate import Episode
-from a2c_cli.film.panel import Moment, Panel, Pixels, enlarge, tint
+from a2c_cli.evaluation.episodes import Episode
+from a2c_cli.film.canvas import Pixels, enlarge, tint
+from a2c_cli.film.panel import Moment, Panel
 from a2c_cli.film.policy_bars import describe
 from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.policies.distributions import entropy

@@ -1,4 +1,6 @@
-"""Text and bars on a picture, in units that grow with it: what the panels of a film are drawn with.
+"""What a film is drawn with: colours, text, bars, light on the game's picture.
+
+Sizes are given in units that grow with the picture.
 
 Texts are set in the scalable font that Pillow brings along: no font file is looked for.
 """
@@ -8,22 +10,53 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from a2c_cli.text import safe_text
 
 Colour = tuple[int, int, int]
+Pixels = NDArray[np.uint8]
 
 BACKGROUND: Colour = (15, 18, 24)
 BOX: Colour = (28, 33, 42)
 DIM: Colour = (140, 150, 165)
 BRIGHT: Colour = (236, 240, 245)
+POLICY: Colour = (64, 150, 255)  # saliency of the policy and of the value
+VALUE: Colour = (255, 84, 60)
+_HAZE = 0.1  # saliency below it is left out: it would veil the whole picture
+_LEVELS = 12  # of light; more cannot be told apart, and would double the size of a gif
 _SMALLEST = 9  # pixels; smaller letters cannot be read
 
 
 @cache
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
+
+
+def tint(frame: Pixels, saliency: NDArray[np.float32]) -> Pixels:
+    """The frame with light where the network looks: blue for the policy, red for the value.
+
+    Args:
+        frame: (height, width, 3).
+        saliency: (2, any height, any width) in [0, 1]: of the policy, of the value.
+    """
+    size = frame.shape[1], frame.shape[0]
+    picture = frame.astype(np.float32)
+    for part, colour in zip(saliency, (POLICY, VALUE), strict=True):
+        whole = np.clip(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+        strong = np.maximum(whole - _HAZE, 0) / (1 - _HAZE)
+        strength = 0.75 * np.round(_LEVELS * strong) / _LEVELS
+        picture += strength[..., None] * (np.array(colour, np.float32) - picture)
+    return (picture + 0.5).astype(np.uint8)
+
+
+def enlarge(frame: Pixels, scale: int) -> Pixels:
+    """Every pixel `scale` times in both directions."""
+    size = frame.shape[1] * scale, frame.shape[0] * scale
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 class Canvas:

@@ -13,23 +13,26 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from a2c_cli.envs.spec import ActionSpec
-from a2c_cli.film.canvas import BACKGROUND, BOX, BRIGHT, DIM, Canvas, Colour
+from a2c_cli.film.canvas import (
+    BACKGROUND,
+    BOX,
+    BRIGHT,
+    DIM,
+    POLICY,
+    VALUE,
+    Canvas,
+    Colour,
+    Pixels,
+)
 from a2c_cli.film.policy_bars import BAR, TAKEN, Chance, PolicyView, Spread, needs_two_columns
 
-Pixels = NDArray[np.uint8]
-
 CURVE: Colour = (110, 214, 150)
-POLICY: Colour = (64, 150, 255)  # saliency of the policy and of the value
-VALUE: Colour = (255, 84, 60)
 
 _DESIGN = 420  # the height, in pixels, that all sizes are given for: an Atari screen twice
 _LEAST = 320  # pixels; below it nobody could read the panel
-_HAZE = 0.1  # saliency below it is left out: it would veil the whole picture
-_LEVELS = 12  # of light; more cannot be told apart, and would double the size of a gif
 _WINDOW = 150  # decisions that the curve shows: 10 s of an Atari game
 
 
@@ -50,29 +53,6 @@ class Moment:
     value: float
     entropy: float
     rows: Sequence[Chance] | Sequence[Spread]
-
-
-def tint(frame: Pixels, saliency: NDArray[np.float32]) -> Pixels:
-    """The frame with light where the network looks: blue for the policy, red for the value.
-
-    Args:
-        frame: (height, width, 3).
-        saliency: (2, any height, any width) in [0, 1]: of the policy, of the value.
-    """
-    size = frame.shape[1], frame.shape[0]
-    picture = frame.astype(np.float32)
-    for part, colour in zip(saliency, (POLICY, VALUE), strict=True):
-        whole = np.clip(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), 0, 1)
-        strong = np.maximum(whole - _HAZE, 0) / (1 - _HAZE)
-        strength = 0.75 * np.round(_LEVELS * strong) / _LEVELS
-        picture += strength[..., None] * (np.array(colour, np.float32) - picture)
-    return (picture + 0.5).astype(np.uint8)
-
-
-def enlarge(frame: Pixels, scale: int) -> Pixels:
-    """Every pixel `scale` times in both directions."""
-    size = frame.shape[1] * scale, frame.shape[0] * scale
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 class Panel:

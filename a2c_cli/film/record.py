@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from a2c_cli.errors import A2CError, ConfigError
-from a2c_cli.evaluation.evaluate import Episode, play_episodes
+from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.film.camera import Camera, Look
 from a2c_cli.film.panel import Panel
 from a2c_cli.film.writer import VideoWriter

@@ -1,4 +1,4 @@
-"""The run directory: what lies where, who holds it, and writes that cannot be half done."""
+"""The run directory: what lies where, and who holds it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import fcntl
 import json
 import os
 import shlex
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.errors import A2CError, CheckpointError, RunDirError, RunInUseError
+from a2c_cli.errors import CheckpointError, RunDirError, RunInUseError
+from a2c_cli.runs.files import write_atomic
 
 CHECKPOINTS = Path("checkpoints")
 LAST, BEST, METRICS, CONFIG, LOCK = (
@@ -179,49 +179,9 @@ def resume_command(path: Path, env_id: str) -> str:
     return shlex.join([*words, "--env", env_id] if ":" in env_id else words)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that after any kill either the old or the new one is there, whole.
-
-    Raises:
-        OSError: it could not be written; the old file is untouched and nothing is left behind.
-    """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 def film_path(run_path: Path, episode: int) -> Path:
     """Where the film of a training episode goes."""
     return run_path / VIDEOS / f"{_FILM}{episode:06d}.mp4"
-
-
-def write_output(path: Path, data: bytes) -> None:
-    """Write a file that the user has asked for, whole; its directory is made if need be.
-
-    Raises:
-        A2CError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
-    except OSError as error:
-        raise A2CError(
-            f"cannot write {path}: {error.strerror or error}", "choose another --output"
-        ) from None
 
 
 def new_run_path(env_id: str, seed: int, parent: Path = CHECKPOINTS) -> Path:

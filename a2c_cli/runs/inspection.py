@@ -16,7 +16,7 @@ from a2c_cli.runs.checkpoint import (
     read_checkpoint,
     read_verified_header,
 )
-from a2c_cli.runs.directory import write_atomic
+from a2c_cli.runs.files import write_atomic
 from a2c_cli.runs.header import Header
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.errors import A2CError, ConfigError
-from a2c_cli.evaluation.evaluate import available_cores
+from a2c_cli.evaluation.workers import Died, available_cores
 from a2c_cli.sweep.drive import RETRIES
 from a2c_cli.sweep.node import Board, work
 from a2c_cli.sweep.plan import Trial
-from a2c_cli.sweep.state import Died, Ended, Event, Revived
+from a2c_cli.sweep.state import Ended, Event, Revived
 
 _CONNECT_SECONDS = 5.0
 

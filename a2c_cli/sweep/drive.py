@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from a2c_cli.evaluation.workers import Died
 from a2c_cli.runs.directory import RunDir
 from a2c_cli.sweep.plan import Request, Trial, default_path, identify, plan
-from a2c_cli.sweep.state import Died, Ended, Event, Revived, State, Told, read_states, save
+from a2c_cli.sweep.state import Ended, Event, Revived, State, Told, read_states, save
 from a2c_cli.sweep.summary import sum_up
 
 RETRIES = 3  # times that a trial is resumed after its process has died

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import signal
-import sys
 import threading
 import time
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from a2c_cli.evaluation.workers import Returned, Workers
 from a2c_cli.sweep.plan import Trial
-from a2c_cli.sweep.state import Died, Ended, Event, Told
+from a2c_cli.sweep.state import Ended, Event, Told
 from a2c_cli.terminal.signals import ask_to_stop
 
 if TYPE_CHECKING:
@@ -33,9 +28,8 @@ _PRELOAD = ["a2c_cli.sweep.trial", "torch._dynamo"]
 class LocalBackend:
     """Runs up to `capacity` trials at a time.
 
-    Each trial's process is tied to this one by a pipe, which breaks even when this process is
-    killed: the trial then saves and ends, so nothing trains on in a directory that the
-    continued sweep needs.
+    A trial saves and ends when this process is gone, so nothing trains on in a directory that the
+    resumed sweep needs.
 
     Args:
         jobs: trials at a time.
@@ -43,12 +37,7 @@ class LocalBackend:
 
     def __init__(self, jobs: int) -> None:
         self.capacity = jobs
-        # Forking is not safe everywhere; a new interpreter is, and costs seconds.
-        self._context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
-        if sys.platform == "linux":
-            self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload(_PRELOAD)
-        self._running: dict[int, tuple[BaseProcess, Connection]] = {}
+        self._workers = Workers(_PRELOAD, _GRACE)
 
     def open(self, directory: Path) -> None:
         """Set the directory in which the run directories lie."""
@@ -56,66 +45,25 @@ class LocalBackend:
 
     def start(self, index: int, trial: Trial) -> None:
         """Start or resume a trial."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_work, args=(trial, self._directory / trial.name, theirs)
-        )
-        # Ctrl-C reaches the whole group of processes; only the sweep's own answers it. Others
-        # inherit the mask from their first moment on, unless the tracker's start lifts it again.
-        resource_tracker.ensure_running()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        theirs.close()
-        self._running[index] = process, ours
+        self._workers.start(index, _work, trial, self._directory / trial.name)
 
     def poll(self, seconds: float) -> list[tuple[int, Event]]:
         """What has happened to which trial; waits up to `seconds` for something to happen."""
-        indices = {pipe: index for index, (_, pipe) in self._running.items()}
-        events: list[tuple[int, Event]] = []
-        for pipe in wait(list(indices), seconds):
-            assert isinstance(pipe, Connection)
-            index = indices[pipe]
-            try:
-                event: Event = pipe.recv()
-            except (EOFError, OSError):
-                event = Died(f"its process {self._bury(index)}")
-            else:
-                if isinstance(event, Ended):
-                    self._bury(index)
-            events.append((index, event))
-        return events
+        return [
+            (index, message.value if isinstance(message, Returned) else message)
+            for index, message in self._workers.poll(seconds)
+        ]
 
     def stop(self) -> None:
         """Ask all trials to save and end; `poll` tells when they have."""
-        for _, pipe in self._running.values():
-            with contextlib.suppress(OSError):
-                pipe.send("stop")
+        self._workers.send("stop")
 
     def close(self) -> None:
         """Leave no process behind, however the sweep ends."""
-        for _, pipe in self._running.values():
-            pipe.close()  # tells the trial to save
-        for process, _ in self._running.values():
-            process.join(_GRACE)
-            process.kill()
-        self._running.clear()
-
-    def _bury(self, index: int) -> str:
-        process, pipe = self._running.pop(index)
-        pipe.close()
-        process.join(_GRACE)
-        if process.is_alive():
-            process.kill()
-            process.join()
-        code = process.exitcode or 0
-        process.close()
-        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        self._workers.close()
 
 
-def _work(trial: Trial, run_dir: Path, pipe: Connection) -> None:
+def _work(trial: Trial, run_dir: Path, pipe: Connection) -> Ended:
     """What a trial's process does, from start to end."""
     from a2c_cli.sweep.trial import run_trial  # imports torch, which the sweep's own never does
 
@@ -146,6 +94,4 @@ def _work(trial: Trial, run_dir: Path, pipe: Connection) -> None:
     def should_stop() -> str | None:
         return stop[0] if stop else terminated()
 
-    ended = run_trial(trial.config, run_dir, tell, should_stop)
-    with contextlib.suppress(OSError):
-        pipe.send(Ended(*ended))
+    return Ended(*run_trial(trial.config, run_dir, tell, should_stop))

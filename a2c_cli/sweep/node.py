@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.runs.directory import BEST, CONFIG, LAST, METRICS, write_atomic
+from a2c_cli.evaluation.workers import Died
+from a2c_cli.runs.directory import BEST, CONFIG, LAST, METRICS
+from a2c_cli.runs.files import write_atomic
 from a2c_cli.sweep.local import LocalBackend
 from a2c_cli.sweep.plan import Trial
-from a2c_cli.sweep.state import Died, Ended, Told
+from a2c_cli.sweep.state import Ended, Told
 
 _TELL_EVERY = 2.0  # seconds; a thousand trials tell one board
 # What resumes a run, in the order in which it may be copied while the run goes on: the metrics

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.errors import CheckpointError, RunDirError
+from a2c_cli.evaluation.workers import Died
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import LAST, RunDir
 from a2c_cli.sweep.plan import Trial
@@ -31,13 +32,6 @@ class Ended:
 
     stopped: str
     message: str = ""
-
-
-@dataclass(frozen=True)
-class Died:
-    """A trial's process has ended without reporting anything."""
-
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from a2c_cli.sweep.plan import Trial, setting_text
 from a2c_cli.sweep.state import State
-from a2c_cli.terminal.results import say
+from a2c_cli.terminal.console import say
 from a2c_cli.text import duration, safe_text
 
 _LOG_SECONDS = 30.0

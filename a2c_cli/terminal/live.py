@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from a2c_cli.terminal.results import print_json, say, sparkline, talk
+from a2c_cli.terminal.console import print_json, say, sparkline, talk
 from a2c_cli.text import duration, number, safe_text
 
 if TYPE_CHECKING:

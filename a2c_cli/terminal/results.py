@@ -1,15 +1,8 @@
-"""Records in, tables, progress and JSON out; computes nothing.
-
-Results go to stdout; everything that is talk goes to stderr.
-"""
+"""The results of commands as tables, or as JSON; computes nothing."""
 
 from __future__ import annotations
 
-import contextlib
-import json as json_module
-import math
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,53 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from a2c_cli.terminal.console import print_columns, print_json, print_rows, sparkline
 from a2c_cli.text import number, safe_text, short_count
 
 if TYPE_CHECKING:
     from a2c_cli.plots.comparison import Comparison
-
-_BARS = "▁▂▃▄▅▆▇█"
-
-
-def say(text: str, quiet: bool = False) -> None:
-    """A line of talk on stderr."""
-    if not quiet:
-        with contextlib.suppress(OSError):  # whoever listened may have gone away
-            print(safe_text(text), file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def progress(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
-    """A bar with the time left, on a terminal only; gives the function that advances it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = talk()
-    with Bar(
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn(what),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
-
-
-def sparkline(values: Sequence[float], width: int = 30) -> str:
-    """A row of bars from the lowest to the highest value, averaged down to `width`."""
-    if not values:
-        return ""
-    step = max(1, math.ceil(len(values) / width))
-    means = [
-        sum(chunk) / len(chunk)
-        for chunk in (values[i : i + step] for i in range(0, len(values), step))
-    ]
-    low, high = min(means), max(means)
-    span = (high - low) or 1.0
-    return "".join(_BARS[round((m - low) / span * (len(_BARS) - 1))] for m in means)
 
 
 def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
@@ -88,7 +39,7 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
         rows.append(("human-normalised", f"{100 * result['human_normalized']:,.0f} %"))
     shown = {k: v for k, v in result["protocol"].items() if v is not None}
     rows.append(("protocol", ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in shown.items())))
-    _print_rows(rows)
+    print_rows(rows)
 
 
 def recording(result: Mapping[str, Any], *, json: bool) -> None:
@@ -112,7 +63,7 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
         print_json(result)
         return
     observation, actions = result["observation"], result["actions"]
-    _print_rows(
+    print_rows(
         [
             ("environment", result["env_id"]),
             ("observation", f"{'x'.join(map(str, observation['shape']))} {observation['dtype']}"),
@@ -140,7 +91,7 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
         for layer in result["network"]
     ]
     total = ("total", "", f"{result['parameters']:,}", "100.0 %", short_count(result["flops"]))
-    _print_columns(("layer", "shape", "params", "share", "FLOPs/step"), [*network, total])
+    print_columns(("layer", "shape", "params", "share", "FLOPs/step"), [*network, total])
     columns = {
         "norm": ("norm", ",.2f"),
         "max |w|": ("largest", ",.2f"),
@@ -149,7 +100,7 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
     }
     shown = {name: c for name, c in columns.items() if any(c[0] in n for n in result["network"])}
     if shown:
-        _print_columns(
+        print_columns(
             ("layer", *shown),
             [
                 (layer["name"], *(number(layer.get(key), form) for key, form in shown.values()))
@@ -157,27 +108,15 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
             ],
         )
     if result["filters"] is not None:
-        _print_rows([("filters", result["filters"])])
+        print_rows([("filters", result["filters"])])
     Console().print()
-    _print_rows([(name, str(value)) for name, value in result["config"].items()])
+    print_rows([(name, str(value)) for name, value in result["config"].items()])
 
 
 def _spark(returns: Sequence[float]) -> list[tuple[str, str]]:
     if not returns:
         return []
     return [("", f"{sparkline(returns)}  {min(returns):,.4g} to {max(returns):,.4g}")]
-
-
-def _print_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Names on the left, numbers on the right of their columns; an empty line before."""
-    table = Table(box=None, pad_edge=False)
-    for i, name in enumerate(names):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
-    for name, *numbers in rows:
-        table.add_row(Text(safe_text(name)), *numbers)
-    console = Console()
-    console.print()
-    console.print(table)
 
 
 def curves(panels: Sequence[Comparison], output: Path | None, *, json: bool) -> None:
@@ -225,22 +164,3 @@ def curves(panels: Sequence[Comparison], output: Path | None, *, json: bool) -> 
                     ends = (f"{values[0]:.3g}", bars, f"{values[-1]:.3g}")
                     metrics.add_row(mark(group.number, dots), metric.split("/")[-1], *ends)
         console.print(metrics)
-
-
-def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, Text(safe_text(value)))
-    Console().print(table)
-
-
-def print_json(record: Mapping[str, Any]) -> None:
-    """A result for scripts, on stdout."""
-    print(json_module.dumps(record, allow_nan=False), flush=True)
-
-
-def talk() -> Console:
-    """The console on stderr."""
-    return Console(stderr=True, highlight=False)

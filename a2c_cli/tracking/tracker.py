@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.config.text import to_dict, to_toml
-from a2c_cli.runs.directory import write_atomic
+from a2c_cli.runs.files import write_atomic
 
 PROJECT = "a2c"  # what W&B and Trackio file the runs under
 _STATE = "trackers.json"  # in the run directory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from a2c_cli.config.settings import Settings
-from a2c_cli.evaluation.evaluate import play_episodes
+from a2c_cli.evaluation.episodes import play_episodes
 from a2c_cli.policies.agent import Agent
 from a2c_cli.rng import make_generator
 from a2c_cli.runs.loading import make_agent_env

@@ -21,8 +21,8 @@ from a2c_cli.tracking.session import Trackers, histograms
 from a2c_cli.tracking.tracker import Value
 from a2c_cli.training.best import Judge, StopAskedError
 from a2c_cli.training.counters import Counters, Interval
-from a2c_cli.training.machine import choose_precision
-from a2c_cli.training.progress import Progress, TrainResult, peak_memory_mb
+from a2c_cli.training.machine import choose_precision, peak_memory_mb
+from a2c_cli.training.progress import Progress, TrainResult
 from a2c_cli.training.saving import CALMER, Keeper
 
 _TELL_SECONDS = 0.25  # between two calls of on_progress

@@ -1,8 +1,9 @@
-"""Where the updates run and in which precision: chosen by measurement, said out loud."""
+"""The machine: where the updates run, in which precision, how much memory is in use."""
 
 from __future__ import annotations
 
 import ctypes
+import resource
 import statistics
 import sys
 import time
@@ -66,6 +67,12 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, 32 * 2**20)  # the most that glibc takes
         mallopt(_TRIM_THRESHOLD, 128 * 2**20)
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has had resident so far, in MB of 2²⁰ bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _update_cost(config: Settings, spec: EnvSpec, device: torch.device) -> float:

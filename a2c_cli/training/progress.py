@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +54,3 @@ class Progress:
     films: int  # finished in videos/ since this process began
     note: str = ""  # what the user should know about how this run was resumed
     warnings: tuple[str, ...] = ()  # those that are new since the last Progress
-
-
-def peak_memory_mb() -> float:
-    """The most memory that this process has had resident so far, in MB of 2²⁰ bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

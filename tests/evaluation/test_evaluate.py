@@ -12,7 +12,7 @@ from contract import EVALUATE_KEYS as KEYS
 from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.envs.make import make_env
 from a2c_cli.errors import ConfigError
-from a2c_cli.evaluation.evaluate import play_episodes
+from a2c_cli.evaluation.episodes import play_episodes
 from a2c_cli.runs.loading import make_agent_env
 
 

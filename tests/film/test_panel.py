@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from specs import DISCRETE, MULTI, REAL
 
 from a2c_cli.envs.spec import ActionSpec
-from a2c_cli.film.canvas import BACKGROUND, BOX
-from a2c_cli.film.panel import CURVE, POLICY, VALUE, Moment, Panel, enlarge, tint
+from a2c_cli.film.canvas import BACKGROUND, BOX, POLICY, VALUE, enlarge, tint
+from a2c_cli.film.panel import CURVE, Moment, Panel
 from a2c_cli.film.policy_bars import BAR, TAKEN, Chance, Spread, describe
 from a2c_cli.policies.distributions import entropy
 

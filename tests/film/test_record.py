@@ -15,7 +15,7 @@ from PIL import Image
 
 from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError
-from a2c_cli.evaluation.evaluate import Episode, play_episodes
+from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.film.camera import Camera
 from a2c_cli.film.panel import Moment, Panel
 from a2c_cli.film.policy_bars import describe

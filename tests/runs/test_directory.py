@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from a2c_cli.errors import CheckpointError, RunDirError
-from a2c_cli.runs.directory import RunDir, find_checkpoint, new_run_path, write_atomic
+from a2c_cli.runs.directory import RunDir, find_checkpoint, new_run_path
+from a2c_cli.runs.files import write_atomic
 
 
 def touch(path: Path, age: float) -> Path:

@@ -1,0 +1,123 @@
+"""Processes that work for this one and never outlive it: of an evaluation, and of a sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What a worker's function has returned: its last message."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker has ended before its function has returned."""
+
+    reason: str
+
+
+class Workers:
+    """Each worker is one function in a process of its own, tied to this one by a pipe.
+
+    The pipe carries messages both ways, and breaks even when this process is killed: by that a
+    worker knows that it must end.
+
+    Args:
+        preload: modules that every worker would import. Where forking is safe, workers are forked
+            from a server that has imported them once; elsewhere, and without any, each is a new
+            interpreter.
+        patience: seconds that a worker has to end by itself once the pipe is closed.
+    """
+
+    def __init__(self, preload: Sequence[str] = (), patience: float = 0.0) -> None:
+        self._patience = patience
+        self._context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
+        if preload and sys.platform == "linux":
+            self._context = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload(list(preload))
+        self._running: dict[int, tuple[BaseProcess, Connection]] = {}
+
+    def start(self, number: int, function: Callable[..., Any], *args: Any) -> None:
+        """Call `function(*args, pipe)` in a new process, which messages name by its number."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(function, args, theirs))
+        # Ctrl-C reaches the whole group of processes; only this one answers it. Workers inherit
+        # the mask from their first moment on, unless the tracker's start lifts it again.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()
+        self._running[number] = process, ours
+
+    def poll(self, seconds: float) -> list[tuple[int, Any]]:
+        """Which worker has sent what, `Returned` or `Died` in the end; waits up to `seconds`."""
+        numbers = {pipe: number for number, (_, pipe) in self._running.items()}
+        messages: list[tuple[int, Any]] = []
+        for pipe in wait(list(numbers), seconds):
+            assert isinstance(pipe, Connection)
+            number = numbers[pipe]
+            try:
+                message = pipe.recv()
+            except (EOFError, OSError):
+                message = Died(f"its process {self._bury(number)}")
+            else:
+                if isinstance(message, Returned):
+                    self._bury(number)
+            messages.append((number, message))
+        return messages
+
+    def send(self, message: Any) -> None:
+        """Send a message to every worker."""
+        for _, pipe in self._running.values():
+            with contextlib.suppress(OSError):
+                pipe.send(message)
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        for _, pipe in self._running.values():
+            pipe.close()
+        for process, _ in self._running.values():
+            process.join(self._patience)
+            process.kill()
+        self._running.clear()
+
+    def _bury(self, number: int) -> str:
+        process, pipe = self._running.pop(number)
+        pipe.close()
+        process.join(self._patience or None)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        code = process.exitcode or 0
+        process.close()
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+
+def _work(function: Callable[..., Any], args: tuple[Any, ...], pipe: Connection) -> None:
+    returned = Returned(function(*args, pipe))
+    with contextlib.suppress(OSError):
+        pipe.send(returned)
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

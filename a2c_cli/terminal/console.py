@@ -1,0 +1,94 @@
+"""How anything is put on a terminal: talk, tables, bars, JSON.
+
+Results go to stdout; everything that is talk goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from a2c_cli.text import safe_text
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A line of talk on stderr."""
+    if not quiet:
+        with contextlib.suppress(OSError):  # whoever listened may have gone away
+            print(safe_text(text), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """A bar with the time left, on a terminal only; gives the function that advances it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = talk()
+    with Bar(
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn(what),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
+
+
+def sparkline(values: Sequence[float], width: int = 30) -> str:
+    """A row of bars from the lowest to the highest value, averaged down to `width`."""
+    if not values:
+        return ""
+    step = max(1, math.ceil(len(values) / width))
+    means = [
+        sum(chunk) / len(chunk)
+        for chunk in (values[i : i + step] for i in range(0, len(values), step))
+    ]
+    low, high = min(means), max(means)
+    span = (high - low) or 1.0
+    return "".join(_BARS[round((m - low) / span * (len(_BARS) - 1))] for m in means)
+
+
+def print_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Names on the left, numbers on the right of their columns; an empty line before."""
+    table = Table(box=None, pad_edge=False)
+    for i, name in enumerate(names):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for name, *numbers in rows:
+        table.add_row(Text(safe_text(name)), *numbers)
+    console = Console()
+    console.print()
+    console.print(table)
+
+
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Names, dim, and what stands behind each."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(safe_text(value)))
+    Console().print(table)
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """A result for scripts, on stdout."""
+    print(json.dumps(record, allow_nan=False), flush=True)
+
+
+def talk() -> Console:
+    """The console on stderr."""
+    return Console(stderr=True, highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -45,13 +46,13 @@ def checked(option: str, value: Any, wanted: type, meta: Mapping[str, Any]) -> V
         option: how the setting is spelt, for the message.
         value: as it was given.
         wanted: bool, int, float, str or tuple (of some of the choices).
-        meta: low, high, open_low and choices; see `config.setting`.
+        meta: low, high, open_low, choices and modules; see `config.setting`.
 
     Raises:
         ConfigError: it has another type, or is out of range, or none of the choices.
     """
     if wanted is tuple:
-        return _checked_names(option, value, meta["choices"])
+        return _checked_names(option, value, meta["choices"], meta["modules"])
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1023 else math.inf
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
@@ -72,14 +73,18 @@ def checked(option: str, value: Any, wanted: type, meta: Mapping[str, Any]) -> V
     return cast(Scalar, value)
 
 
-def _checked_names(option: str, values: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
-    """Some of the choices, each once, in the order of the choices; `none` stands for no one."""
-    hint = f"choose from {', '.join(choices)}"
+def _checked_names(
+    option: str, values: Any, choices: tuple[str, ...], modules: bool
+) -> tuple[str, ...]:
+    """Some of the choices, each once, in their order, then `module:name`s; `none` is for no one."""
+    hint = f"choose from {', '.join(choices)}{', or give module:name' if modules else ''}"
     if not isinstance(values, list | tuple):
         raise ConfigError(f"{option} must be a list of names, not {values!r}", hint)
     for value in values:
-        if value not in choices:
+        named = modules and isinstance(value, str) and re.fullmatch(r"[\w.]+:\w+", value)
+        if value not in choices and not named:
             raise ConfigError(f"{option} cannot be {value!r}", hint)
     if "none" in values and len(values) > 1:
         raise ConfigError(f"{option} cannot be none and something else", "leave one out")
-    return tuple(choice for choice in choices if choice in values and choice != "none")
+    ordered = sorted(dict.fromkeys(values), key=lambda v: (*choices, v).index(v))
+    return tuple(value for value in ordered if value != "none")

@@ -20,6 +20,7 @@ from a2c_cli.config.kinds import KINDS, PIXELS
 from a2c_cli.config.networks import parse_network
 from a2c_cli.errors import ConfigError
 
+# Of each, a2c_cli/tracking/NAME.py has the factory.
 TRACKERS = ("tensorboard", "wandb", "trackio")
 SHAPES = ("constant", "linear", "exponential")  # of a schedule
 
@@ -31,6 +32,7 @@ def setting(
     low: float = -math.inf,
     high: float = math.inf,
     choices: tuple[str, ...] = (),
+    modules: bool = False,
     kinds: tuple[str, ...] = tuple(KINDS),
     continuous: bool | None = None,
     open_low: bool = False,
@@ -43,6 +45,7 @@ def setting(
         group: the panel of --help it stands in.
         low, high: inclusive range of a number; `open_low` excludes `low` itself.
         choices: the strings allowed, if it is one (or, of type tuple, some) of a few.
+        modules: whether `module:name` is allowed beside the choices.
         kinds: the kinds of environment that can use it; for others, setting it is an error.
         continuous: whether it is for real-valued actions alone, for discrete ones alone, or (None)
             for both.
@@ -56,6 +59,7 @@ def setting(
             "low": low,
             "high": high,
             "choices": choices,
+            "modules": modules,
             "kinds": kinds,
             "continuous": continuous,
             "open_low": open_low,
@@ -248,9 +252,10 @@ class TrainConfig:
         on_resume=True,
     )
     tracker: tuple[str, ...] = setting(
-        "where the curves go besides metrics.jsonl (repeatable)",
+        "where the curves go besides metrics.jsonl; module:factory for yours (repeatable)",
         KEEPING,
         choices=(*TRACKERS, "none"),
+        modules=True,
         on_resume=True,
     )
     histograms: bool = setting(

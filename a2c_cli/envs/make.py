@@ -5,7 +5,6 @@ probe: its kind -> run_settings: all settings of a run on it -> open_env: the st
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import sys
@@ -21,6 +20,7 @@ from a2c_cli.config.settings import Settings, TrainConfig
 from a2c_cli.envs.atari import AtariStream
 from a2c_cli.envs.gym import GymStream
 from a2c_cli.errors import EnvError, UnknownEnvError
+from a2c_cli.outside import import_module
 
 Stream = AtariStream | GymStream
 
@@ -137,14 +137,8 @@ def _import_module(env_id: str) -> str:
     module, colon, name = env_id.rpartition(":")
     if not colon:
         return env_id
-    import importlib
-
-    with contextlib.suppress(OSError):  # the directory may be gone
-        here = os.getcwd()
-        if here not in sys.path:  # the console script has its own directory there instead
-            sys.path.insert(0, here)
     try:
-        importlib.import_module(module)
+        import_module(module)
     except Exception as error:
         raise UnknownEnvError(
             f"the module {module!r} of {env_id!r} cannot be imported: {error}",

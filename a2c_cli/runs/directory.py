@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,15 @@ class RunDir:
 
     Args:
         path: created if it is not there.
-        env_id: the run's environment, for the command that goes on with it.
+        env_id, trackers: of the run, for the command that resumes it.
 
     Raises:
         RunDirError: it cannot be written, or another process has it.
     """
 
-    def __init__(self, path: Path, env_id: str = "") -> None:
+    def __init__(self, path: Path, env_id: str = "", trackers: Sequence[str] = ()) -> None:
         self.path = path
-        self.resume_command = resume_command(path, env_id)
+        self.resume_command = resume_command(path, env_id, trackers)
         self._metrics: int | None = None
         self._lines: list[bytes] = []
         try:
@@ -105,7 +105,7 @@ class RunDir:
             )
             size = os.fstat(self._metrics).st_size
             end = min(size, offset)
-            while end > 0:  # never go on in the middle of a line
+            while end > 0:  # never append in the middle of a line
                 start = max(0, end - _CHUNK)
                 newline = os.pread(self._metrics, end - start, start).rfind(b"\n")
                 end = start + newline + 1
@@ -173,10 +173,17 @@ class RunDir:
             ) from None
 
 
-def resume_command(path: Path, env_id: str) -> str:
-    """What a shell takes to go on with a run; a module's environment must be named again."""
+def resume_command(path: Path, env_id: str, trackers: Sequence[str]) -> str:
+    """What resumes a run, for a shell; what imports a module must be named again."""
     words = ["a2c", "train", "--resume", str(path)]
-    return shlex.join([*words, "--env", env_id] if ":" in env_id else words)
+    words += ["--env", env_id] if ":" in env_id else []
+    words += spell_trackers(trackers) if any(":" in name for name in trackers) else []
+    return shlex.join(words)
+
+
+def spell_trackers(names: Sequence[str]) -> list[str]:
+    """Trackers as options of `a2c train`."""
+    return [word for name in names for word in ("--tracker", name)]
 
 
 def film_path(run_path: Path, episode: int) -> Path:

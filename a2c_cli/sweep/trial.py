@@ -37,6 +37,7 @@ def run_trial(
                 result = train(
                     resume=run_dir,
                     env_id=config.env,
+                    changes={"tracker": config.tracker} if config.tracker else {},
                     on_progress=on_progress,
                     should_stop=should_stop,
                 )

@@ -7,17 +7,18 @@ is left out from then on, with a warning.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2c_cli.config.settings import TrainConfig
-from a2c_cli.errors import A2CError
-from a2c_cli.tracking.tracker import Tracker, Value, open_tracker
+from a2c_cli.config.settings import Settings
+from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.runs.directory import spell_trackers
+from a2c_cli.tracking.tracker import Tracker, Value, find_tracker, lacking
 
 
 class Trackers:
@@ -91,29 +92,33 @@ def histograms(network: Any) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def check_installed(names: tuple[str, ...]) -> None:
-    """Whether the packages of these trackers can be imported; none is.
+def check_named(found: Sequence[str], named: Sequence[str] | None) -> None:
+    """Whether the trackers that a checkpoint names may be opened.
+
+    Args:
+        found: the names in the checkpoint, which may come from a stranger.
+        named: those that the user has given instead, None for none. A tracker that imports a
+            module (`module:factory`) is only followed if it stands here.
 
     Raises:
-        A2CError: one is missing; the hint is the line that installs it.
+        ConfigError: one would import a module unasked.
     """
-    for name in names:
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:  # a mere directory ./wandb is no package
-            raise A2CError(
-                f"--tracker {name} needs the package {name}, which is not installed",
-                f'pip install "a2c-cli[{name}]"',
-            )
+    outside = [name for name in found if ":" in name]
+    if outside and named is None:
+        raise ConfigError(
+            f"the run's tracker {outside[0]!r} would import a Python module",
+            f"if you trust it, name it: {shlex.join(spell_trackers(found))} (else --tracker none)",
+        )
 
 
 def open_trackers(
-    run_path: Path, config: TrainConfig, env_steps: int, warn: Callable[[str], None]
+    run_path: Path, config: Settings, env_steps: int, warn: Callable[[str], None]
 ) -> Trackers:
-    """Start, or go on with, the sessions that a run's settings ask for.
+    """Start, or resume, the sessions that a run's settings ask for.
 
     Args:
         run_path: the run directory, ours.
-        config: resolved.
+        config: the run's settings.
         env_steps: how far the run has come.
         warn: told about a tracker that fails later on.
 
@@ -122,12 +127,20 @@ def open_trackers(
     """
     opened: dict[str, Tracker] = {}
     for name in config.tracker:
+        hint = "wandb login, or WANDB_MODE=offline" if name == "wandb" else "leave it out"
         try:
-            opened[name] = open_tracker(name, run_path, config, env_steps)
+            opened[name] = find_tracker(name)(run_path, config, env_steps)
+            lacks = lacking(opened[name])
         except Exception as error:
             Trackers(opened, warn).close()
-            hint = "wandb login, or WANDB_MODE=offline" if name == "wandb" else "leave it out"
             raise A2CError(f"--tracker {name} did not start: {_describe(error)}", hint) from error
+        if lacks:
+            del opened[name]
+            Trackers(opened, warn).close()
+            raise A2CError(
+                f"--tracker {name} has made no tracker: it lacks {', '.join(lacks)}",
+                "see Tracker in a2c_cli/tracking/tracker.py",
+            )
     return Trackers(opened, warn)
 
 

@@ -23,7 +23,8 @@ from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import BEST, LAST, METRICS, RunDir, new_run_path
 from a2c_cli.runs.header import Header
 from a2c_cli.runs.loading import agent_from, check_env_id, make_saved_env
-from a2c_cli.tracking.session import check_installed, open_trackers
+from a2c_cli.tracking.session import check_named, open_trackers
+from a2c_cli.tracking.tracker import find_tracker
 from a2c_cli.training.counters import Counters, is_number
 from a2c_cli.training.loop import Training
 from a2c_cli.training.machine import choose_device, keep_freed_memory
@@ -49,7 +50,9 @@ def train(
         config: of a new run; unset settings take the defaults of its kind of environment.
         run_dir: of a new run; a new directory under ./checkpoints if None.
         resume: the run directory (or its `last.safetensors`) to go on with, in place.
-        changes: settings to change on resume; only those that nothing learned depends on.
+        changes: settings to change on resume; only those that nothing learned depends on. A
+            tracker that imports a module (`module:factory`) is only opened if `tracker` names it
+            here.
         env_id: of the run to resume; needed only if it imports a module (`module:Id`), which is
             never done because a checkpoint says so.
         asked: settings of `config` that it is an error to leave without effect.
@@ -82,7 +85,8 @@ def _fresh(
 ) -> Training:
     # Everything about the request is checked before anything is written.
     config = run_settings(request, asked)
-    check_installed(config.tracker)
+    for name in config.tracker:
+        find_tracker(name)
     if config.video_every:
         check_filmable(config.env, config.env_args, wrappers_of(config))
     env = open_env(config, render=config.video_every > 0)
@@ -90,7 +94,7 @@ def _fresh(
     make_layout(config, env.spec)
     device, why = choose_device(config, env.spec)
     where = path if path is not None else new_run_path(config.env, config.seed)
-    run = RunDir(where, config.env)
+    run = RunDir(where, config.env, config.tracker)
     stack.callback(run.close)
     if run.in_use:
         raise RunDirError(
@@ -124,10 +128,11 @@ def _resumed(
     # The request is checked before the directory is touched, and the file read once it is ours.
     header = checkpoint.read_header(source)[0]
     config = _changed(header, changes, env_id)
-    check_installed(config.tracker)
+    for name in config.tracker:
+        find_tracker(name)
     if config.video_every:
         check_filmable(header.spec.id, header.spec.args, header.spec.wrappers)
-    run = RunDir(source.parent, config.env)
+    run = RunDir(source.parent, config.env, config.tracker)
     stack.callback(run.close)
     header, tensors = checkpoint.read_checkpoint(source)
     if "rng.policy" not in tensors:
@@ -169,6 +174,7 @@ def _changed(header: Header, changes: Mapping[str, Any], env_id: str | None) -> 
         ConfigError: the environment may not be followed, or a change does not fit.
     """
     check_env_id(header.spec.id, env_id)
+    check_named(header.config.tracker, changes.get("tracker"))
     for name in changes:
         if not settings()[name].metadata["on_resume"]:
             raise ConfigError(

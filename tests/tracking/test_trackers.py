@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -12,18 +13,18 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from compare_runs import assert_same_learning, metrics, stop_after
-from process import run_python
+from process import Outcome, run_python
 
 from a2c_cli import TrainConfig, train
 from a2c_cli.config.text import to_toml
 from a2c_cli.errors import A2CError, ConfigError
-from a2c_cli.tracking.session import check_installed
+from a2c_cli.tracking.tracker import find_tracker
 
 ALL = ("tensorboard", "wandb", "trackio")
 CONFIG: dict[str, Any] = {
@@ -192,7 +193,7 @@ def test_a_directory_of_wandbs_is_not_the_package(
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     with pytest.raises(A2CError, match="needs the package wandb"):
-        check_installed(("wandb",))
+        find_tracker("wandb")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -244,6 +245,115 @@ def test_no_tracker_is_imported_unless_it_is_asked_for(tmp_path: Path) -> None:
         "print({'tensorboard', 'wandb', 'trackio', 'imageio_ffmpeg'} & set(sys.modules))",
     )
     assert done.stdout == "set()\n", done.stderr
+
+
+# --- one from outside of the package
+
+TOY = """
+import json
+from pathlib import Path
+
+Path("imported").touch()
+
+class Toy:
+    def __init__(self, run_path, config, env_steps):
+        self.last_step = env_steps
+        self.place = f"{config.env} in {run_path / 'toy.jsonl'}"
+        self.file = (run_path / "toy.jsonl").open("a")
+
+    def log(self, env_steps, values):
+        curves = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+        self.file.write(json.dumps({"env_steps": env_steps, **curves}) + "\\n")
+
+    def flush(self):
+        self.file.flush()
+
+    def close(self):
+        self.file.close()
+
+NEITHER = 3
+
+def half(run_path, config, env_steps):
+    toy = Toy(run_path, config, env_steps)
+    del toy.place
+    return toy
+
+def broken(run_path, config, env_steps):
+    raise RuntimeError("the toy is broken")
+"""
+
+
+@pytest.fixture
+def toys(tmp_path: Path) -> Callable[..., Outcome]:
+    """`a2c train ARGS` in a fresh process, in a directory that holds a tracker."""
+    (tmp_path / "toys.py").write_text(TOY)
+    (tmp_path / "torn.py").write_text("import nothing_of_that_name")
+    return lambda *args: run_python("-m", "a2c_cli", "train", *map(str, args), cwd=tmp_path)
+
+
+def test_a_tracker_from_outside_gets_what_metrics_jsonl_gets(
+    toys: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = toys("--env", "CartPole-v1", "--total-steps", 600, "--log-every", 200,
+                "--tracker", "toys:Toy", "--run-dir", "run")  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert "curves   CartPole-v1 in run/toy.jsonl" in done.stderr
+    assert (run / "toy.jsonl").read_text() == (run / "metrics.jsonl").read_text()
+
+
+def test_a_checkpoint_does_not_make_us_import_a_tracker(
+    toys: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    config = {"env": "CartPole-v1", "total_steps": 400, "log_every": 100}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(sys, "path", [*sys.path])
+        stopped = train(TrainConfig(**config, tracker=("toys:Toy",)),  # type: ignore[arg-type]
+                        run_dir=run, should_stop=stop_after(150))  # fmt: skip
+    (tmp_path / "imported").unlink()
+    sent = (run / "toy.jsonl").read_bytes()
+    done = toys("--resume", "run")
+    assert (done.code, done.stdout) == (2, "")
+    assert "the run's tracker 'toys:Toy' would import a Python module" in done.stderr
+    assert "--tracker toys:Toy" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "imported").exists()
+    assert (run / "toy.jsonl").read_bytes() == sent
+
+    assert shlex.split(stopped.resume_command)[2:] == [
+        "--resume",
+        str(run),
+        "--tracker",
+        "toys:Toy",
+    ]
+    done = toys("--resume", "run", "--tracker", "toys:Toy")
+    assert done.code == 0, done.stderr
+    assert (run / "toy.jsonl").read_text() == (run / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere:Toy", "the module 'nowhere' cannot be imported: No module named 'nowhere'"),
+        ("torn:Toy", "the module 'torn' cannot be imported: No module named 'nothing_of_that"),
+        ("toys:Absent", "there is no function 'Absent' in the module 'toys'"),
+        ("toys:NEITHER", "there is no function 'NEITHER' in the module 'toys'"),
+        ("toys:half", "has made no tracker: it lacks place: str"),
+        ("toys:broken", "did not start: RuntimeError: the toy is broken"),
+        ("toys", "--tracker cannot be 'toys'"),
+    ],
+)
+def test_what_is_no_tracker_is_a_clear_error(
+    name: str, message: str, toys: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    done = toys("--env", "CartPole-v1", "--tracker", name, "--run-dir", "run", "--total-steps", 9)
+    assert done.code in (1, 2)
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: --tracker ")
+    assert message in error
+    assert hint.startswith("hint: ")
+    assert not (tmp_path / "run" / "last.safetensors").exists()
 
 
 @pytest.mark.slow

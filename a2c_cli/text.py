@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 def safe_text(text: str) -> str:
     """Untrusted text without control characters, so that it cannot drive a terminal."""
@@ -28,3 +33,11 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     hours, minutes = whole // 3600, whole % 3600 // 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a document, in one line: the place, then the first thing found there."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    said = first["msg"][:100]  # a bound of 1e300 is written out
+    return f"{place}: {said}" if place else said

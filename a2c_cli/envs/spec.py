@@ -5,10 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import FailFast, Field
 
 if TYPE_CHECKING:  # headers are read without NumPy
     from numpy.typing import NDArray
+
+# What is kept in files has bounds, and the first wrong item ends the reading: a header may come
+# from a stranger.
+_FEW = Field(max_length=10_000)
+Text = Annotated[str, Field(max_length=1000)]
+Count = Annotated[int, Field(ge=0, lt=2**48)]
+Shape = Annotated[tuple[Count, ...], FailFast(), _FEW]
+_Names = Annotated[tuple[Text, ...], FailFast(), _FEW]
+_Integers = Annotated[
+    tuple[Annotated[int, Field(ge=-(2**63), lt=2**63)], ...], FailFast(), Field(max_length=2**20)
+]
+_Bounds = Annotated[  # infinite ones too, but not NaN
+    tuple[Annotated[float, Field(ge=-math.inf)], ...], FailFast(), Field(max_length=2**20)
+]
+_Values = Mapping[str, bool | int | Annotated[float, Field(allow_inf_nan=False)] | str]
 
 
 @dataclass(frozen=True)
@@ -26,14 +43,14 @@ class ActionSpec:
         low, high: bounds of each real number, may be infinite; empty otherwise.
     """
 
-    kind: str
-    sizes: tuple[int, ...]
-    shape: tuple[int, ...] = ()
-    dtype: str = "int64"
-    meanings: tuple[str, ...] = ()
-    start: tuple[int, ...] = ()
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
+    kind: Text
+    sizes: Shape
+    shape: Shape = ()
+    dtype: Text = "int64"
+    meanings: _Names = ()
+    start: _Integers = ()
+    low: _Bounds = ()
+    high: _Bounds = ()
 
     @property
     def outputs(self) -> int:
@@ -84,13 +101,13 @@ class EnvSpec:
         wrappers: the preprocessing, by name (frame_skip, frame_stack, noop_max, ...).
     """
 
-    id: str
-    kind: str
-    obs_shape: tuple[int, ...]
-    obs_dtype: str
+    id: Text
+    kind: Text
+    obs_shape: Shape
+    obs_dtype: Text
     action: ActionSpec
-    args: Mapping[str, Any] = field(default_factory=dict)
-    wrappers: Mapping[str, Any] = field(default_factory=dict)
+    args: _Values = field(default_factory=dict)
+    wrappers: _Values = field(default_factory=dict)
 
     @property
     def frame_skip(self) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from a2c_cli.errors import ConfigError
+from a2c_cli.text import first_problem
 
 _Number = Annotated[float, Field(gt=-1e18, lt=1e18)]  # NaN and infinity are outside
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -50,9 +51,7 @@ def read_evaluation(path: Path) -> Evaluation:
     try:
         return Evaluation.model_validate_json(last)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = f", at {'.'.join(map(str, first['loc']))}" if first["loc"] else ""
         raise ConfigError(
-            f"{path} is not an evaluation: {first['msg']}{place}",
+            f"{path} is not an evaluation: {first_problem(error)}",
             "make one: a2c evaluate RUN --json > FILE.json",
         ) from None

@@ -17,11 +17,14 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+
+from a2c_cli.envs.spec import Count
 from a2c_cli.errors import CheckpointError, ConfigError
-from a2c_cli.runs.header import Header, from_document, is_count, to_document
-from a2c_cli.text import safe_text
+from a2c_cli.runs.header import Header, from_document, to_document
+from a2c_cli.text import first_problem, safe_text
 
 if TYPE_CHECKING:  # headers are read without NumPy
     from numpy.typing import NDArray
@@ -35,6 +38,16 @@ _DTYPES = {
 }
 
 Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
+
+
+class _Entry(BaseModel):
+    """A tensor as the file's own table describes it."""
+
+    model_config = ConfigDict(strict=True)
+
+    dtype: str
+    shape: Annotated[list[Count], FailFast()]
+    data_offsets: Annotated[list[Count], FailFast(), Field(min_length=2, max_length=2)]
 
 
 @dataclass(frozen=True)
@@ -215,7 +228,7 @@ def _parse(
         raise _damaged(path, "its tensors do not fill the file, or it is cut short")
     document = _load_json(metadata["a2c"], path)
     version = document.get("format_version")
-    if not is_count(version):
+    if type(version) is not int:
         raise _damaged(path, "it has no format version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
@@ -226,27 +239,21 @@ def _parse(
         return from_document(document), infos, metadata
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", error.hint) from None
-    except (
-        *(ConfigError, ValueError, TypeError, KeyError, IndexError, AttributeError),
-        *(OverflowError, RecursionError),
-    ) as error:
+    except (ConfigError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, safe_text(str(error))[:200] or type(error).__name__) from None
 
 
 def _tensor_info(name: str, entry: Any, path: Path) -> TensorInfo:
     try:
-        shape = tuple(entry["shape"])
-        begin, end = entry["data_offsets"]
-        width = int(_DTYPES[entry["dtype"]][2:])
-        if not all(is_count(n) for n in (*shape, begin, end)):
-            raise ValueError("a size is not a count")
-        if end - begin != width * math.prod(shape):
+        read = _Entry.model_validate(entry)
+        width = int(_DTYPES[read.dtype][2:])
+        begin, end = read.data_offsets
+        if end - begin != width * math.prod(read.shape):
             raise ValueError("a size does not fit its data")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise _damaged(
-            path, f"tensor {safe_text(name)[:80]!r}: {safe_text(str(error))[:80]}"
-        ) from None
-    return TensorInfo(name, shape, entry["dtype"], (begin, end))
+    except (KeyError, ValueError) as error:
+        why = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise _damaged(path, f"tensor {safe_text(name)[:80]!r}: {safe_text(why)[:80]}") from None
+    return TensorInfo(name, tuple(read.shape), read.dtype, (begin, end))
 
 
 def _cannot_read(path: Path, error: OSError) -> CheckpointError:

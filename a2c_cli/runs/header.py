@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.legacy import before_there_was, without_gone
 from a2c_cli.config.resolve import resolve, wrappers_of
 from a2c_cli.config.settings import Settings
 from a2c_cli.config.text import from_dict, to_dict
-from a2c_cli.envs.spec import ActionSpec, EnvSpec
+from a2c_cli.envs.spec import Count, EnvSpec, Text
 from a2c_cli.errors import CheckpointError, ConfigError
 from a2c_cli.policies.layout import Layout, make_layout
-from a2c_cli.text import safe_text
+from a2c_cli.text import first_problem, safe_text
 
-_LARGEST = 1e300  # of a return: sums of a hundred of them are still finite
+# Sums of a hundred returns must be finite still.
+_Return = Annotated[float, Field(gt=-1e300, lt=1e300)]
 _ACTION_DTYPES = {
     *("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64"),
@@ -93,18 +97,38 @@ def to_document(header: Header) -> dict[str, Any]:
     }
 
 
+class _Document(BaseModel):
+    """A header as it stands in a file: the type and the bounds of every value."""
+
+    model_config = ConfigDict(strict=True)
+
+    config: dict[str, Any]
+    env: EnvSpec
+    env_steps: Count
+    updates: Count
+    episodes: Count
+    recent_returns: Annotated[tuple[_Return, ...], FailFast(), Field(max_length=100)]
+    best_mean_return: _Return | None
+    progress: dict[str, Any]
+    versions: dict[str, Text]
+
+
 def from_document(document: Mapping[str, Any]) -> Header:
     """The header of a document, which may come from a stranger: every value is checked.
 
     Raises:
-        ConfigError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
-            RecursionError: it is not one of `to_document`.
+        ConfigError, ValueError, TypeError, KeyError: it is not one of `to_document`.
         CheckpointError: it is one, with settings that this version no longer has.
     """
-    spec = _spec(document["env"])
-    wrote = safe_text(str(document["versions"].get("a2c-cli", "")))[:20] or "an earlier version"
     try:
-        settings = without_gone(document["config"], f"written by a2c {wrote}")
+        read = _Document.model_validate_json(json.dumps(_with_infinities(document)))
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from None
+    spec = read.env
+    _check_spec(spec)
+    wrote = safe_text(read.versions.get("a2c-cli", ""))[:20] or "an earlier version"
+    try:
+        settings = without_gone(read.config, f"written by a2c {wrote}")
     except ConfigError as error:
         raise CheckpointError(error.message, error.hint) from None
     pixels = KINDS[spec.kind].pixels
@@ -112,49 +136,25 @@ def from_document(document: Mapping[str, Any]) -> Header:
     config = resolve(from_dict(settings), spec.kind, continuous=spec.continuous)
     if (config.env, config.env_args, wrappers_of(config)) != (spec.id, spec.args, spec.wrappers):
         raise ValueError("its settings and its environment do not fit together")
-    counters = {name: document[name] for name in ("env_steps", "updates", "episodes")}
-    if not all(is_count(n) for n in counters.values()):
-        raise ValueError("a counter is not a count")
-    best = document["best_mean_return"]
-    returns = _returns(document["recent_returns"])
-    if len(returns) > 100:
-        raise ValueError("recent_returns has more than 100 entries")
-    progress, versions = document["progress"], document["versions"]
-    if not isinstance(progress, dict) or not isinstance(versions, dict):
-        raise TypeError("progress and versions must be objects")
-    if not all(isinstance(v, str) for v in versions.values()):
-        raise TypeError("versions must be strings")
-    return Header(
-        config=config,
-        spec=spec,
-        recent_returns=returns,
-        best_mean_return=None if best is None else _returns([best])[0],
-        progress=progress,
-        versions=versions,
-        **counters,
-    )
+    others = {name: getattr(read, name) for name in _Document.model_fields if name != "env"}
+    return Header(**{**others, "config": config, "spec": spec})
 
 
-def _spec(document: Mapping[str, Any]) -> EnvSpec:
-    action = document["action"]
-    spec = EnvSpec(
-        id=_text(document["id"]),
-        kind=_text(document["kind"]),
-        obs_shape=_counts(document["obs_shape"]),
-        obs_dtype=_text(document["obs_dtype"]),
-        action=ActionSpec(
-            kind=_text(action["kind"]),
-            sizes=_counts(action["sizes"]),
-            shape=_counts(action["shape"]),
-            dtype=_text(action["dtype"]),
-            meanings=tuple(_text(m) for m in action["meanings"]),
-            start=tuple(_integer(n) for n in action["start"]),
-            low=_numbers(-math.inf if n is None else n for n in action["low"]),
-            high=_numbers(math.inf if n is None else n for n in action["high"]),
-        ),
-        args=_scalars(document["args"]),
-        wrappers=_scalars(document["wrappers"]),
-    )
+def _with_infinities(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with an infinity where JSON has none: the inverse of what `to_document` does."""
+    env = document["env"]
+    action = env["action"]
+    low = [-math.inf if n is None else n for n in action["low"]]
+    high = [math.inf if n is None else n for n in action["high"]]
+    return {**document, "env": {**env, "action": {**action, "low": low, "high": high}}}
+
+
+def _check_spec(spec: EnvSpec) -> None:
+    """Whether the parts of an environment's description fit together.
+
+    Raises:
+        ValueError: they do not.
+    """
     if spec.kind not in KINDS or spec.action.kind not in {
         "discrete",
         "multidiscrete",
@@ -177,52 +177,3 @@ def _spec(document: Mapping[str, Any]) -> EnvSpec:
         raise ValueError("the action's shape does not fit its sizes")
     if spec.action.dtype not in _ACTION_DTYPES:
         raise ValueError("the actions have an unknown type")
-    return spec
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > 1000:
-        raise TypeError("a name is not a string")
-    return value
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
-        raise TypeError("a number is not an integer")
-    return value
-
-
-def _counts(values: Iterable[Any]) -> tuple[int, ...]:
-    counts = tuple(values)
-    if len(counts) > 10_000 or not all(is_count(n) for n in counts):
-        raise ValueError("a shape is not made of counts")
-    return counts
-
-
-def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
-    numbers = tuple(values)
-    for n in numbers:
-        if isinstance(n, bool) or not isinstance(n, int | float) or math.isnan(n):
-            raise TypeError("a number is none")
-    return tuple(float(n) for n in numbers)
-
-
-def _returns(values: Iterable[Any]) -> tuple[float, ...]:
-    numbers = _numbers(values)
-    if not all(abs(n) < _LARGEST for n in numbers):
-        raise ValueError("a return is out of range")
-    return numbers
-
-
-def _scalars(values: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(values, dict) or not all(
-        isinstance(v, bool | int | str) or (isinstance(v, float) and math.isfinite(v))
-        for v in values.values()
-    ):
-        raise TypeError("arguments must be numbers, booleans or strings")
-    return dict(values)
-
-
-def is_count(value: Any) -> bool:
-    """Whether it can be a size or a counter of ours."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**48

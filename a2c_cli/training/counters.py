@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import json
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from a2c_cli.algorithm.update import UpdateStats
+from a2c_cli.envs.spec import Count
 from a2c_cli.envs.stream import Transition
 from a2c_cli.runs.header import Header
+from a2c_cli.text import first_problem
 from a2c_cli.training.guards import Guards
 
 _WINDOW = 100  # episodes of a mean return
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value out of a checkpoint is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass
@@ -91,44 +90,83 @@ class Counters:
             "guards": dataclasses.asdict(self.guards),
         }
 
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Numbers = Annotated[list[_Finite], FailFast(), Field(max_length=1000)]
+
+
+class _Interval(BaseModel):
+    """An `Interval` as it stands in a file."""
+
+    updates: Count
+    sums: dict[str, _Finite]
+    last: dict[str, _Finite]
+    actions: dict[int, Count] = {}
+
+
+class _Guards(BaseModel):
+    """`Guards` as they stand in a file."""
+
+    first_returns: _Numbers = []
+    value_losses: _Numbers = []
+    said: Annotated[list[str], FailFast(), Field(max_length=100)] = []
+
+
+class Saved(BaseModel):
+    """A run's bookkeeping as it stands in a checkpoint, which may be a stranger's.
+
+    Args:
+        metrics_bytes: length of metrics.jsonl when it was saved.
+        elapsed: seconds of training.
+        others: as in `Counters`. Earlier versions had no actions, guards and last_line.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    metrics_bytes: Count
+    elapsed: _Finite
+    episode_return: _Finite
+    episode_length: Count
+    episode_over: bool
+    last_line: Count | None = None
+    lengths: Annotated[list[Count], FailFast(), Field(max_length=_WINDOW)]
+    interval: _Interval
+    guards: _Guards = _Guards()
+
     @classmethod
-    def from_header(cls, header: Header) -> Counters:
-        """Go on from `private`.
+    def of(cls, header: Header) -> Saved:
+        """What a checkpoint's header holds.
 
         Raises:
-            KeyError, ValueError, TypeError: it is not one.
+            ValueError: it is damaged.
         """
-        p, interval = header.progress, header.progress["interval"]
+        try:
+            saved = cls.model_validate_json(json.dumps(header.progress))
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None
         names = tuple(f.name for f in dataclasses.fields(UpdateStats))
-        for part in (interval["sums"], interval["last"]):
-            known = all(name.startswith(names) for name in part)
-            if not known or not all(is_number(v) for v in part.values()):
-                raise ValueError("the sums since the last line of metrics are damaged")
-        remembered = {f.name for f in dataclasses.fields(Guards)}
-        guards = Guards(**{k: v for k, v in p.get("guards", {}).items() if k in remembered})
-        numbers = (*guards.first_returns, *guards.value_losses)
-        if not all(map(is_number, numbers)) or not isinstance(guards.said, list):
-            raise ValueError("what the guards remember is damaged")
-        actions = {int(action): count for action, count in interval.get("actions", {}).items()}
-        counts = [p["episode_length"], interval["updates"], p.get("last_line", 0), *p["lengths"]]
-        counts += actions.values()
-        if interval["sums"] and not interval["updates"]:
+        if not all(
+            name.startswith(names) for name in {**saved.interval.sums, **saved.interval.last}
+        ):
+            raise ValueError("the sums since the last line of metrics are damaged")
+        if saved.interval.sums and not saved.interval.updates:
             raise ValueError("there are sums of no updates")
-        if not all(isinstance(n, int) and 0 <= n < 2**48 for n in counts):
-            raise ValueError("a count is none")
-        if not is_number(p["episode_return"]) or len(p["lengths"]) != len(header.recent_returns):
-            raise ValueError("the current episode's statistics are damaged")
-        counters = cls(
+        if len(saved.lengths) != len(header.recent_returns):
+            raise ValueError("the last episodes' returns and lengths do not fit together")
+        return saved
+
+    def counters(self, header: Header) -> Counters:
+        """The counters to resume with."""
+        return Counters(
             env_steps=header.env_steps,
             episodes=header.episodes,
-            episode_return=float(p["episode_return"]),
-            episode_length=int(p["episode_length"]),
-            episode_over=bool(p["episode_over"]),
-            last_line=int(p.get("last_line", header.env_steps)),
+            episode_return=self.episode_return,
+            episode_length=self.episode_length,
+            episode_over=self.episode_over,
+            last_line=header.env_steps if self.last_line is None else self.last_line,
             best_mean_return=header.best_mean_return,
-            interval=Interval(interval["updates"], interval["sums"], interval["last"], actions),
-            guards=guards,
+            returns=deque(header.recent_returns, _WINDOW),
+            lengths=deque(self.lengths, _WINDOW),
+            interval=Interval(**self.interval.model_dump()),
+            guards=Guards(**self.guards.model_dump()),
         )
-        counters.returns.extend(header.recent_returns)
-        counters.lengths.extend(int(n) for n in p["lengths"])
-        return counters

@@ -23,9 +23,10 @@ from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import BEST, LAST, METRICS, RunDir, new_run_path
 from a2c_cli.runs.header import Header
 from a2c_cli.runs.loading import agent_from, check_env_id, make_saved_env
+from a2c_cli.text import safe_text
 from a2c_cli.tracking.session import check_named, open_trackers
 from a2c_cli.tracking.tracker import find_tracker
-from a2c_cli.training.counters import Counters, is_number
+from a2c_cli.training.counters import Counters, Saved
 from a2c_cli.training.loop import Training
 from a2c_cli.training.machine import choose_device, keep_freed_memory
 from a2c_cli.training.progress import Progress, TrainResult
@@ -146,19 +147,18 @@ def _resumed(
     stack.callback(env.close)
     device, why = choose_device(config, env.spec)
     try:
-        counters = Counters.from_header(header)
+        saved = Saved.of(header)
+        counters = saved.counters(header)
         _check_optimizer(tensors)
-        elapsed, offset = (header.progress[name] for name in ("elapsed", "metrics_bytes"))
-        if not is_number(elapsed) or not isinstance(offset, int) or offset < 0:
-            raise ValueError("its times or lengths are damaged")
         training = Training(run, config, env, counters, device, why, on_progress, should_stop)
         stack.callback(training.close)
-        training.go_on_from(tensors, float(elapsed))
+        training.go_on_from(tensors, saved.elapsed)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"{source} cannot be resumed: {error}", "a2c evaluate and record may still read it"
+            f"{source} cannot be resumed: {safe_text(str(error))[:200]}",
+            "a2c evaluate and record may still read it",
         ) from None
-    missing = run.open_metrics(offset)
+    missing = run.open_metrics(saved.metrics_bytes)
     if missing:
         training.note = f"{missing:,} bytes of {METRICS} are missing; it goes on with what is left"
     if changes:

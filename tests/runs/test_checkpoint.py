@@ -18,7 +18,7 @@ from process import run_python
 from safetensors import safe_open
 from specs import DISCRETE, MULTI, pixel_spec, settings_for, vector_spec
 
-from a2c_cli.envs.spec import ActionSpec, EnvSpec
+from a2c_cli.envs.spec import ActionSpec
 from a2c_cli.errors import CheckpointError
 from a2c_cli.runs.checkpoint import encode, read_checkpoint, read_header
 from a2c_cli.runs.header import Header, from_document, to_document
@@ -27,23 +27,27 @@ HALF = ActionSpec("continuous", (2,), (2,), "float32", low=(-math.inf, 0.0), hig
 NAMED = ActionSpec("discrete", (2,), start=(-3,), meanings=("NOOP", "FIRE"))
 
 
-def spec_of(action: ActionSpec, kind: str) -> EnvSpec:
-    if kind == "vector":
-        return vector_spec(3, action)
-    wrappers = {"frame_skip": 4, "screen_size": 84, "frame_stack": 4, "noop_max": 30}
-    plain = pixel_spec("atari", (4, 84, 84), action)
-    return EnvSpec(plain.id, "atari", plain.obs_shape, "uint8", action, {}, wrappers)
+WRAPPERS = {
+    "atari": {"frame_skip": 4, "screen_size": 84, "frame_stack": 4, "noop_max": 30},
+    "image": {"frame_stack": 4},
+    "vector": {},
+}
+ENV_ARGS = st.dictionaries(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.just("a"),
+    max_size=3,
+)
 
 
 @st.composite
-def headers(draw: st.DrawFn) -> Header:
-    spec = spec_of(
-        draw(st.sampled_from([DISCRETE, MULTI, HALF, NAMED])), draw(st.sampled_from(["vector"]))
-    )
+def headers(draw: st.DrawFn, kind: str) -> Header:
+    action, args = draw(st.sampled_from([DISCRETE, MULTI, HALF, NAMED])), draw(ENV_ARGS)
+    plain = vector_spec(3, action) if kind == "vector" else pixel_spec(kind, action=action)
+    spec = dataclasses.replace(plain, args=args, wrappers=WRAPPERS[kind])
     numbers = st.floats(-1e30, 1e30)
     counts = st.integers(0, 2**47)
     return Header(
-        config=settings_for(spec, seed=draw(st.integers(0, 2**63 - 1)), gamma=draw(
+        config=settings_for(spec, env_args=args, seed=draw(st.integers(0, 2**63 - 1)), gamma=draw(
             st.floats(0, 1))),
         spec=spec,
         env_steps=draw(counts),
@@ -62,10 +66,14 @@ ARRAYS = hnp.arrays(
 )
 
 
-@given(headers(), st.dictionaries(st.sampled_from(["env.a", "rng.b", "optimizer.c", "d"]), ARRAYS))
+@pytest.mark.parametrize("kind", WRAPPERS)
+@given(data=st.data())
 def test_header_and_tensors_come_back_bit_for_bit(
-    tmp_path_factory: pytest.TempPathFactory, header: Header, tensors: dict[str, Any]
+    tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
 ) -> None:
+    header = data.draw(headers(kind))
+    names = st.sampled_from(["env.a", "rng.b", "optimizer.c", "d"])
+    tensors = data.draw(st.dictionaries(names, ARRAYS))
     path = tmp_path_factory.getbasetemp() / "round-trip.safetensors"
     path.write_bytes(encode(header, tensors))
     found, arrays = read_checkpoint(path)

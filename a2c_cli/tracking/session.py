@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from a2c_cli.config.settings import Settings
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.runs.directory import spell_trackers
-from a2c_cli.tracking.tracker import Tracker, Value, find_tracker, lacking
+from a2c_cli.tracking.tracker import Factory, Tracker, Value, find_tracker, lacking
 
 
 class Trackers:
@@ -111,6 +111,15 @@ def check_named(found: Sequence[str], named: Sequence[str] | None) -> None:
         )
 
 
+def find_trackers(names: Sequence[str]) -> dict[str, Factory]:
+    """What makes each tracker; whatever is wrong with a name is found before a run begins.
+
+    Raises:
+        A2CError: see `find_tracker`.
+    """
+    return {name: find_tracker(name) for name in names}
+
+
 def open_trackers(
     run_path: Path, config: Settings, env_steps: int, warn: Callable[[str], None]
 ) -> Trackers:
@@ -126,10 +135,10 @@ def open_trackers(
         A2CError: one cannot be started.
     """
     opened: dict[str, Tracker] = {}
-    for name in config.tracker:
+    for name, make in find_trackers(config.tracker).items():
         hint = "wandb login, or WANDB_MODE=offline" if name == "wandb" else "leave it out"
         try:
-            opened[name] = find_tracker(name)(run_path, config, env_steps)
+            opened[name] = make(run_path, config, env_steps)
             lacks = lacking(opened[name])
         except Exception as error:
             Trackers(opened, warn).close()

@@ -1,9 +1,10 @@
 """A training run: started or resumed, played, logged, saved.
 
 - engine:   train(): checks a request, starts a run or resumes one
-- loop:     one run in memory: plays, learns, logs, saves
-- counters: what a run counts; progress: what it tells of itself
-- saving:   its checkpoints; best: which one is the best
-- guards:   warnings about runs that go wrong
+- loop:     plays and learns; says when to log, save and report
+- state:    what a run consists of; counters: what it counts
+- log:      the entries of metrics.jsonl; guards: warnings about runs that go wrong
+- saving:   the checkpoints; best: which one is the best
+- progress: what a run reports of itself
 - machine:  device, precision, memory
 """

@@ -18,8 +18,8 @@ class StopAskedError(Exception):
     """Unwinds an evaluation when the run is asked to stop; its only argument is the reason."""
 
 
-class Judge:
-    """Judges an agent by its training episodes or by evaluations, as --best-by says.
+class Scorer:
+    """Scores an agent by its training episodes or by evaluations, as --best-by says.
 
     Evaluations draw from streams of their own: training does not notice them.
     """
@@ -30,7 +30,7 @@ class Judge:
         self._config, self._agent, self._should_stop = config, agent, should_stop
 
     def score(self, counters: Counters) -> tuple[dict[str, float], float | None]:
-        """What is due at this step.
+        """The score at this step, by an evaluation if one is due.
 
         Returns:
             The metrics of the evaluation, empty if none is due; and the score by which the agent
@@ -65,13 +65,13 @@ class Judge:
         seed = int(make_generator(self._config.seed, 3, env_steps, number).integers(2**31))
         env = make_agent_env(agent, seed, agent.spec.id)
         try:
-            games = play_episodes(agent, episodes, seed=seed, env=env, before_step=self._go_on)
+            games = play_episodes(agent, episodes, seed=seed, env=env, before_step=self._check_stop)
             returns = [episode.episode_return for episode in games]
         finally:
             env.close()
         return sum(returns) / len(returns)
 
-    def _go_on(self) -> None:
+    def _check_stop(self) -> None:
         reason = self._should_stop()
         if reason is not None:
             raise StopAskedError(reason)

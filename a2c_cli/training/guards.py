@@ -1,6 +1,6 @@
 """What quietly kills a run, told while it still can be helped.
 
-Each guard looks at one line of metrics and at what came before. It speaks once, with the cause and
+Each guard reads one entry of metrics.jsonl and what came before. It warns once, with the cause and
 what to try, and only about runs that are not doing well: a policy that has solved its task may be
 as certain as it likes.
 """
@@ -23,7 +23,7 @@ _ONE_REWARD = 1.0  # the value loss that a first reward of 1 can cause after man
 _DEAD = 0.95  # of a layer's units
 _LAYER = "train/dead_units_"
 _FALLEN = 1 / 3  # of what had been gained
-_HISTORY = 50  # lines
+_HISTORY = 50  # entries
 
 
 @dataclass
@@ -39,26 +39,26 @@ class Guards:
         if len(self.first_returns) < FIRST:
             self.first_returns.append(episode_return)
 
-    def look(
+    def check(
         self,
-        line: Mapping[str, Any],
+        entry: Mapping[str, Any],
         returns: Sequence[float],
         best: float | None,
         spent: float,
         max_entropy: float | None,
     ) -> list[str]:
-        """What should be said about a line of metrics, each thing once in a run.
+        """The warnings that an entry gives rise to, each once in a run.
 
         Args:
-            line: of metrics.jsonl, by the names there.
+            entry: of metrics.jsonl, by the names there.
             returns: of the last episodes, up to 100.
             best: mean return so far.
             spent: share of the budget.
             max_entropy: nats; None for continuous actions, whose entropy has no maximum.
         """
-        warnings = self._fall(returns, best) | self._blindness(line)
+        warnings = self._fall(returns, best) | self._blindness(entry)
         if not self._better(returns):
-            warnings |= self._certainty(line, max_entropy)
+            warnings |= self._certainty(entry, max_entropy)
             known = len(self.first_returns) == FIRST  # not in runs from before there were guards
             if known and spent >= _FAIR_SHARE and len(returns) >= _MANY:
                 now, then = statistics.fmean(returns), statistics.fmean(self.first_returns)
@@ -67,8 +67,8 @@ class Guards:
                     f" the untrained policy's {then:.4g}; try a longer --n-steps, another"
                     " --learning-rate, or more --total-steps where rewards are rare"
                 )
-            warnings |= self._critic(line)
-        self._remember(line)
+            warnings |= self._critic(entry)
+        self._remember(entry)
         new = {name: text for name, text in warnings.items() if name not in self.said}
         self.said += new
         return list(new.values())
@@ -96,12 +96,12 @@ class Guards:
             " kept)"
         }
 
-    def _blindness(self, line: Mapping[str, Any]) -> dict[str, str]:
+    def _blindness(self, entry: Mapping[str, Any]) -> dict[str, str]:
         """A layer whose units are all dead lets nothing of the observation through, for good."""
-        share = line.get("train/dead_units", 0.0)
+        share = entry.get("train/dead_units", 0.0)
         if share < _DEAD:
             return {}
-        layers = {k.removeprefix(_LAYER): v for k, v in line.items() if k.startswith(_LAYER)}
+        layers = {k.removeprefix(_LAYER): v for k, v in entry.items() if k.startswith(_LAYER)}
         worst = max(layers, key=lambda name: layers[name], default="a layer")
         return {
             "blind": f"{share:.0%} of the units of {worst} are dead: the network is blind, and"
@@ -109,8 +109,8 @@ class Guards:
             " --learning-rate, or more --calibration-steps"
         }
 
-    def _certainty(self, line: Mapping[str, Any], max_entropy: float | None) -> dict[str, str]:
-        entropy, top = line.get("train/entropy"), line.get("train/top_action_share")
+    def _certainty(self, entry: Mapping[str, Any], max_entropy: float | None) -> dict[str, str]:
+        entropy, top = entry.get("train/entropy"), entry.get("train/top_action_share")
         cure = "try a larger --entropy-coef, a smaller --learning-rate, or --optimizer rmsprop"
         if top is not None and top > _ONE_ACTION:
             return {
@@ -124,8 +124,8 @@ class Guards:
             }
         return {}
 
-    def _critic(self, line: Mapping[str, Any]) -> dict[str, str]:
-        loss = line.get("train/value_loss")
+    def _critic(self, entry: Mapping[str, Any]) -> dict[str, str]:
+        loss = entry.get("train/value_loss")
         if loss is None or len(self.value_losses) < 3:
             return {}
         usual = statistics.median(self.value_losses)
@@ -136,6 +136,6 @@ class Guards:
             " smaller --critic-learning-rate, a --gamma below 1 or a --reward-transform"
         }
 
-    def _remember(self, line: Mapping[str, Any]) -> None:
-        if line.get("train/value_loss") is not None:
-            self.value_losses = [*self.value_losses, line["train/value_loss"]][-_HISTORY:]
+    def _remember(self, entry: Mapping[str, Any]) -> None:
+        if entry.get("train/value_loss") is not None:
+            self.value_losses = [*self.value_losses, entry["train/value_loss"]][-_HISTORY:]

@@ -1,296 +1,167 @@
-"""One run in memory: the loop that plays, learns, logs and saves."""
+"""The loop of a run: play and learn; log, save and report where it is due."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
-from a2c_cli.algorithm.learner import Learner
-from a2c_cli.algorithm.update import DivergedError, UpdateStats
-from a2c_cli.config.settings import Settings
-from a2c_cli.envs.make import Stream
+from a2c_cli.algorithm.update import DivergedError
 from a2c_cli.envs.stream import play
 from a2c_cli.errors import EnvError
 from a2c_cli.film.filmer import EpisodeFilmer
-from a2c_cli.runs.directory import RunDir
-from a2c_cli.tracking.session import Trackers, histograms
-from a2c_cli.tracking.tracker import Value
-from a2c_cli.training.best import Judge, StopAskedError
-from a2c_cli.training.counters import Counters, Interval
-from a2c_cli.training.machine import choose_precision, peak_memory_mb
-from a2c_cli.training.progress import Progress, TrainResult
-from a2c_cli.training.saving import CALMER, Keeper
-
-_TELL_SECONDS = 0.25  # between two calls of on_progress
+from a2c_cli.tracking.session import open_trackers
+from a2c_cli.training.best import Scorer, StopAskedError
+from a2c_cli.training.log import MetricsLog
+from a2c_cli.training.progress import Progress, Reporter, TrainResult, Warnings
+from a2c_cli.training.saving import CALMER, Saver
+from a2c_cli.training.state import RunState
 
 
 class Training:
     """One run, from its first step or from where it was stopped.
 
     Args:
-        run: its directory, ours.
-        config: the run's settings.
-        env: its stream.
-        counters: how far it has come.
-        device: where the updates run.
-        why: that device was chosen.
+        state: of the run.
+        device: where the updates run, in words.
         on_progress, should_stop: see `engine.train`.
     """
 
     def __init__(
         self,
-        run: RunDir,
-        config: Settings,
-        env: Stream,
-        counters: Counters,
-        device: torch.device,
-        why: str,
+        state: RunState,
+        device: str,
         on_progress: Callable[[Progress], None] | None,
         should_stop: Callable[[], str | None],
     ) -> None:
-        torch.set_num_threads(config.threads)
-        precision = choose_precision(config, device)
-        self._run, self._config, self._env, self._counters = run, config, env, counters
-        self._device = f"{device.type} ({why}), {str(precision).removeprefix('torch.')} updates"
-        self._on_progress, self._should_stop = on_progress, should_stop
-        self._learner = Learner(config, env.spec, device, precision)
-        self._filmer = EpisodeFilmer(env, run.path, config.video_every, self.warn)
-        self._judge = Judge(config, self._learner.agent, should_stop)
-        self._keeper = Keeper(run, config, env, counters, self._learner, self._seconds)
-        self._total = config.total_steps
-        self._obs: Any = None
-        self._stats: UpdateStats | None = None
-        self._elapsed = 0.0
-        self._started = self._told_at = time.perf_counter()
-        self._first_step = counters.env_steps
-        self._warnings: list[str] = []
-        self._warnings_told = 0
-        self.note = ""
-        self.trackers = Trackers({}, self.warn)  # none, until it is given some
+        warnings = Warnings()
+        self._state, self._should_stop, self._warn = state, should_stop, warnings.add
+        scorer = Scorer(state.config, state.learner.agent, should_stop)
+        self._filmer = EpisodeFilmer(
+            state.env, state.directory.path, state.config.video_every, warnings.add
+        )
+        self._log = MetricsLog(state, scorer, warnings.add)
+        self._saver = Saver(state)
+        self.reporter = Reporter(state, device, on_progress, warnings)
+        self._obs: Any = None  # of a resumed run: where its episode goes on
 
-    def go_on_from(self, tensors: Mapping[str, NDArray[Any]], elapsed: float) -> None:
-        """Take up the state of a checkpoint, the environment's last: it replays its episode.
+    def resume_from(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Take the state of a checkpoint, the environment's last: it replays its episode.
 
         Raises:
             KeyError, ValueError, TypeError, EnvError: the state does not belong to this run.
         """
-        self._learner.set_state(tensors)
-        self._elapsed = elapsed
-        if not self._counters.episode_over:
-            self._filmer.begin(self._counters.episodes + 1)
+        self._state.learner.set_state(tensors)
+        if not self._state.counters.episode_over:
+            self._filmer.begin(self._state.counters.episodes + 1)
         state = {k.removeprefix("env."): v for k, v in tensors.items() if k.startswith("env.")}
-        self._obs = self._env.set_state(state)
+        self._obs = self._state.env.set_state(state)
 
-    def warn(self, text: str) -> None:
-        """Tell the user something that does not end the run, as soon as may be."""
-        self._warnings.append(text)
+    def open_trackers(self) -> None:
+        """Start the trackers that the settings ask for, or resume them.
+
+        Raises:
+            A2CError: one cannot be started.
+        """
+        directory, steps = self._state.directory, self._state.counters.env_steps
+        self._log.trackers = open_trackers(directory.path, self._state.config, steps, self._warn)
+        self.reporter.trackers = self._log.trackers.places
 
     def close(self) -> None:
         """Drop what is unfinished and end the trackers' sessions."""
         self._filmer.discard()
-        self.trackers.close()
+        self._log.trackers.close()
 
     def run(self) -> TrainResult:
         """Play and learn to the end of the budget, or until asked to stop."""
-        counters, keeper = self._counters, self._keeper
+        counters = self._state.counters
         if counters.env_steps == 0:
-            keeper.save()  # a run that cannot be saved must fail now, not in an hour
-        if counters.env_steps >= self._total and not self._line_due:
-            return self._result("completed")
-        self._started = time.perf_counter()
-        self._tell()
+            self._save()  # a run that cannot be saved must fail now, not in an hour
+        if self._state.over and not self._log.due:
+            return self._end("completed")
+        self._state.clock.start()
+        self._report()
         try:
-            # A stop in the middle of an evaluation has left that step's line unwritten.
-            stopped = self._log_interval() if self._line_due else None
-            stopped = stopped or self._play()
+            stopped = self._play()
             self._save()
         except DivergedError as error:
-            self._run.flush_metrics()
-            keeper.save_best()
-            return self._result("diverged", f"{error.message}; {error.hint}")
+            return self._end_diverged(f"{error.message}; {error.hint}")
         except EnvError as error:
-            keeper.save_best()
-            diverged = keeper.divergence()
+            diverged = self._saver.divergence()
             if diverged:  # an environment may well choke on actions that are not finite
-                return self._result("diverged", f"{diverged}; {CALMER}")
+                return self._end_diverged(f"{diverged}; {CALMER}")
+            self._saver.save_best()
             raise EnvError(
                 f"{error.message} (after step {counters.env_steps:,})",
                 f"{error.hint + '; ' if error.hint else ''}the checkpoint of step"
-                f" {keeper.saved_step:,} is kept: {self._run.resume_command}",
+                f" {self._saver.saved_step:,} is kept: {self._state.directory.resume_command}",
             ) from error
         self.close()
-        self._tell(logged=counters.last_line == counters.env_steps)
-        return self._result(stopped)
+        self._report(logged=counters.last_line == counters.env_steps)
+        return self._end(stopped)
 
     def _play(self) -> str:
-        """Step and learn; returns why it ended."""
-        counters, learner, total = self._counters, self._learner, self._total
-        if counters.env_steps >= total:
-            return "completed"
+        """Play and learn; returns why that ended."""
+        try:
+            if self._log.due:  # a stop in the middle of its evaluation has left it unwritten
+                self._end_interval()
+            return "completed" if self._state.over else self._play_on()
+        except StopAskedError as stop:
+            return str(stop)
+
+    def _play_on(self) -> str:
+        counters, learner, total = (
+            self._state.counters, self._state.learner, self._state.config.total_steps
+        )  # fmt: skip
         if counters.episode_over:
             self._filmer.begin(counters.episodes + 1)
         start = None if counters.episode_over else self._obs
-        for step in play(self._env, learner.act, start):
+        for step in play(self._state.env, learner.act, start):
             counters.count(step)
             stats = learner.learn(step, counters.env_steps / total)
             if stats is not None:
-                self._stats = stats
+                self.reporter.stats = stats
                 counters.interval.add(stats)
             if step.episode_over:
-                self._end_episode()
-            logged = self._line_due
-            reason = (self._log_interval() if logged else None) or self._should_stop()
-            if reason is not None and (counters.env_steps < total or self._line_due):
-                return reason
+                self._log.end_episode(self._filmer.end())
+            logged = self._log.due
+            if logged:
+                self._end_interval()
             if counters.env_steps >= total:
                 return "completed"
+            if (reason := self._should_stop()) is not None:
+                return reason
             if step.episode_over:
                 self._filmer.begin(counters.episodes + 1)
-            if self._on_progress is not None or logged or step.episode_over:
+            if logged or step.episode_over or self.reporter.watched:
                 self._tend(logged)
         raise AssertionError("play() never ends")
 
-    @property
-    def _line_due(self) -> bool:
-        steps, c = self._counters.env_steps, self._config
-        due = steps % c.log_every == 0 or steps >= self._total
-        due = due or bool(c.eval_every and steps % c.eval_every == 0)
-        return due and steps > self._counters.last_line
-
     def _tend(self, logged: bool) -> None:
-        """Everything that goes by the clock."""
-        news = len(self._warnings) > self._warnings_told
-        if logged or news or time.perf_counter() - self._told_at > _TELL_SECONDS:
-            self._tell(logged)
-        if self._keeper.due:
+        """Everything that is due by the clock."""
+        if self.reporter.due(logged):
+            self._report(logged)
+        if self._saver.due:
             self._save()
 
-    def _save(self) -> None:
-        self.trackers.flush()  # a kill after this must not leave the curves behind
-        self._keeper.save()
-
-    # --- what is logged
-
-    def _end_episode(self) -> None:
-        c = self._counters
-        record = {
-            "env_steps": c.env_steps,
-            "frames": self._frames(),
-            "episode": c.episodes,
-            "charts/episodic_return": c.returns[-1],
-            "charts/episodic_length": c.lengths[-1],
-        }
-        self._run.append_metrics(record)
-        film = self._filmer.end()
-        self._track(record if film is None else {**record, "video": film})
-
-    def _log_interval(self) -> str | None:
-        """Write the line of this step; a reason to stop instead if one comes while evaluating."""
-        c = self._counters
-        record: dict[str, Any] = {
-            "env_steps": c.env_steps,
-            "frames": self._frames(),
-            "updates": self._learner.updates,
-            "episodes": c.episodes,
-        }
-        mean = c.mean_return()
-        if mean is not None:
-            record["rollout/ep_rew_mean"] = mean
-            record["rollout/ep_len_mean"] = sum(c.lengths) / len(c.lengths)
-        record |= c.interval.metrics()
-        try:
-            evaluated, best = self._judge.score(c)
-        except StopAskedError as stop:
-            return str(stop)
-        record |= evaluated
-        most = self._env.spec.action.max_entropy
-        spent = c.env_steps / self._total
-        for text in c.guards.look(record, c.returns, c.best_mean_return, spent, most):
-            self.warn(f"step {c.env_steps:,}: {text}")
-        record["time/fps"] = round(self._rate(), 1)
-        record["time/elapsed"] = round(self._seconds(), 2)
-        self._run.append_metrics(record)
-        self._run.flush_metrics()
-        wanted = self._config.histograms and self.trackers
-        self._track(record | (histograms(self._learner.network) if wanted else {}))
-        self.trackers.flush()
-        c.last_line = c.env_steps
-        c.interval = Interval()
+    def _end_interval(self) -> None:
+        best = self._log.end_interval()
         if best is not None:
-            self._keeper.remember_best(best)
-        return None
+            self._saver.remember_best(best)
 
-    def _track(self, record: Mapping[str, Value]) -> None:
-        values = {name: value for name, value in record.items() if name != "env_steps"}
-        self.trackers.log(self._counters.env_steps, values)
+    def _save(self) -> None:
+        self._log.trackers.flush()  # a kill after this must not leave the curves behind
+        self._saver.save()
 
-    # --- what is told
+    def _report(self, logged: bool = False) -> None:
+        self.reporter.report(logged, self._saver.saved_step, self._filmer.films)
 
-    def _frames(self) -> int:
-        return self._counters.env_steps * self._env.spec.frame_skip
+    def _end_diverged(self, message: str) -> TrainResult:
+        self._state.directory.flush_metrics()
+        self._saver.save_best()
+        return self._end("diverged", message)
 
-    def _seconds(self) -> float:
-        return self._elapsed + time.perf_counter() - self._started
-
-    def _rate(self) -> float:
-        steps = self._counters.env_steps - self._first_step
-        return steps / max(time.perf_counter() - self._started, 1e-9)
-
-    def _tell(self, logged: bool = False) -> None:
-        """Say where the run stands to whoever watches it."""
-        self._told_at = time.perf_counter()
-        if self._on_progress is None:
-            return
-        c, spec = self._counters, self._env.spec
-        warnings = tuple(self._warnings[self._warnings_told :])
-        self._warnings_told = len(self._warnings)
-        self._on_progress(
-            Progress(
-                run_dir=self._run.path,
-                env_id=self._config.env,
-                device=self._device,
-                env_steps=c.env_steps,
-                total_steps=self._total,
-                frames=self._frames(),
-                total_frames=self._total * spec.frame_skip,
-                updates=self._learner.updates,
-                episodes=c.episodes,
-                steps_per_second=self._rate(),
-                recent_returns=tuple(c.returns),
-                mean_return_100=c.mean_return(),
-                best_mean_return=c.best_mean_return,
-                best_by=self._config.best_by,
-                trackers=self.trackers.places,
-                max_entropy=spec.action.max_entropy,
-                stats=self._stats,
-                logged=logged,
-                memory_mb=peak_memory_mb(),
-                saved_step=self._keeper.saved_step,
-                films=self._filmer.films,
-                note=self.note,
-                warnings=warnings,
-            )
-        )
-
-    def _result(self, stopped: str, message: str = "") -> TrainResult:
+    def _end(self, stopped: str, message: str = "") -> TrainResult:
         self.close()
-        c = self._counters
-        return TrainResult(
-            run_dir=self._run.path,
-            last=self._run.last,
-            best=self._run.best if self._run.best.exists() else None,
-            env_steps=c.env_steps,
-            frames=self._frames(),
-            updates=self._learner.updates,
-            episodes=c.episodes,
-            mean_return_100=c.mean_return(),
-            steps_per_second=self._rate(),
-            stopped=stopped,
-            warnings=tuple(self._warnings),
-            message=message,
-            resume_command=self._run.resume_command,
-        )
+        return self.reporter.result(stopped, message)

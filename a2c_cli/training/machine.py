@@ -19,6 +19,20 @@ from a2c_cli.errors import A2CError
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
+def make_learner(config: Settings, spec: EnvSpec) -> tuple[Learner, str]:
+    """The learner of a run, and in words where and in which precision its updates run.
+
+    Raises:
+        A2CError: see `choose_device`.
+        ConfigError: the network does not fit the observations.
+    """
+    torch.set_num_threads(config.threads)
+    device, why = choose_device(config, spec)
+    precision = choose_precision(config, device)
+    where = f"{device.type} ({why}), {str(precision).removeprefix('torch.')} updates"
+    return Learner(config, spec, device, precision), where
+
+
 def choose_device(config: Settings, spec: EnvSpec) -> tuple[torch.device, str]:
     """The device of a resolved config's updates, and why in one phrase.
 

@@ -323,7 +323,8 @@ def test_directory_deleted(tmp_path: Path) -> None:
     run = tmp_path / "run"
     child = Forked(tmp_path / "log", "train", *CARTPOLE, "--run-dir", run, "--save-every", 0.005)
     until(lambda: lines(run) > 3)
-    shutil.rmtree(run)
+    run.rename(tmp_path / "gone")  # at once, where a file could be saved in between by rmtree
+    shutil.rmtree(tmp_path / "gone", ignore_errors=True)  # one that is being saved is in the way
     left, said = child.wait()
     assert left == 1
     assert_clear(said, str(run), "No such file")

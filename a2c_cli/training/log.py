@@ -1,0 +1,98 @@
+"""What a run logs: entries of metrics.jsonl, and the same to the trackers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from a2c_cli.tracking.session import Trackers, histograms
+from a2c_cli.tracking.tracker import Value
+from a2c_cli.training.best import Scorer
+from a2c_cli.training.counters import Interval
+from a2c_cli.training.state import RunState
+
+
+class MetricsLog:
+    """Logs each episode, and each interval of --log-every or --eval-every steps.
+
+    Args:
+        state: of the run.
+        scorer: evaluates the agent where an evaluation is due.
+        warn: told what the guards find in an entry.
+    """
+
+    def __init__(self, state: RunState, scorer: Scorer, warn: Callable[[str], None]) -> None:
+        self._state, self._scorer, self._warn = state, scorer, warn
+        self.trackers = Trackers({}, warn)  # none, until it is given some
+
+    @property
+    def due(self) -> bool:
+        """Whether an interval ends at this step whose entry has not been written."""
+        steps, c = self._state.counters.env_steps, self._state.config
+        due = steps % c.log_every == 0 or steps >= c.total_steps
+        due = due or bool(c.eval_every and steps % c.eval_every == 0)
+        return due and steps > self._state.counters.last_line
+
+    def end_episode(self, film: Path | None) -> None:
+        """Log the episode that has just ended.
+
+        Args:
+            film: of it, if there is one.
+        """
+        c = self._state.counters
+        entry: dict[str, Any] = {
+            "env_steps": c.env_steps,
+            "frames": self._state.frames,
+            "episode": c.episodes,
+            "charts/episodic_return": c.returns[-1],
+            "charts/episodic_length": c.lengths[-1],
+        }
+        self._state.directory.append_metrics(entry)
+        self._track(entry if film is None else {**entry, "video": film})
+
+    def end_interval(self) -> float | None:
+        """Log the interval that ends at this step.
+
+        Returns:
+            The score by which the agent is the best so far, None if it is not.
+
+        Raises:
+            StopAskedError: the run is to stop; nothing has been logged.
+        """
+        state, c = self._state, self._state.counters
+        entry: dict[str, Any] = {
+            "env_steps": c.env_steps,
+            "frames": state.frames,
+            "updates": state.learner.updates,
+            "episodes": c.episodes,
+        }
+        mean = c.mean_return()
+        if mean is not None:
+            entry["rollout/ep_rew_mean"] = mean
+            entry["rollout/ep_len_mean"] = sum(c.lengths) / len(c.lengths)
+        entry |= c.interval.metrics()
+        evaluated, best = self._scorer.score(c)
+        entry |= evaluated
+        self._warn_of(entry)
+        entry["time/fps"] = round(state.rate, 1)
+        entry["time/elapsed"] = round(state.clock.seconds, 2)
+        state.directory.append_metrics(entry)
+        state.directory.flush_metrics()
+        wanted = state.config.histograms and self.trackers
+        self._track(entry | (histograms(state.learner.network) if wanted else {}))
+        self.trackers.flush()
+        c.last_line = c.env_steps
+        c.interval = Interval()
+        return best
+
+    def _warn_of(self, entry: Mapping[str, Any]) -> None:
+        c = self._state.counters
+        spent = c.env_steps / self._state.config.total_steps
+        most = self._state.env.spec.action.max_entropy
+        for text in c.guards.check(entry, c.returns, c.best_mean_return, spent, most):
+            self._warn(f"step {c.env_steps:,}: {text}")
+
+    def _track(self, entry: Mapping[str, Value]) -> None:
+        values = {name: value for name, value in entry.items() if name != "env_steps"}
+        self.trackers.log(self._state.counters.env_steps, values)

@@ -78,6 +78,7 @@ def record(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Find the checkpoint, play and film, results."""
+    from a2c_cli.film.record import Games, Picture, Place
     from a2c_cli.film.record import record as film
     from a2c_cli.runs.directory import find_checkpoint
     from a2c_cli.terminal import console, results
@@ -87,22 +88,9 @@ def record(
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     path = find_checkpoint(checkpoint)
     console.say(f"recording {path}", quiet)
-    with console.progress("games", best_of or episodes, quiet) as advance:
-        result = film(
-            path,
-            episodes,
-            output=output,
-            suffix=format,
-            greedy=greedy,
-            seed=seed,
-            scale=scale,
-            fps=fps,
-            speed=speed,
-            max_steps=max_steps,
-            env_id=env,
-            overlay=overlay,
-            saliency=saliency_method or ("gradient" if saliency else None),
-            best_of=best_of,
-            on_episode=advance,
-        )
+    games = Games(episodes, best_of, greedy, seed, max_steps, env)
+    method = saliency_method or ("gradient" if saliency else None)
+    picture = Picture(scale, fps, speed, overlay, method)
+    with console.progress("games", games.played, quiet) as advance:
+        result = film(path, games, picture, Place(output, format), advance)
     results.recording(result, json=json)

@@ -20,7 +20,8 @@ from a2c_cli.film.policy_bars import describe
 from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.policies.distributions import entropy
 
-Look = Callable[[Obs, Any], NDArray[np.float32]]
+# Of an observation and an action, both maps in [0, 1]: (2, height, width).
+SaliencyMaps = Callable[[Obs, Any], NDArray[np.float32]]
 
 
 class Camera:
@@ -33,7 +34,7 @@ class Camera:
         agent: whose decisions they are.
         keep: the share of the frames to keep, at most 1.
         scale: factor on the game's pixels.
-        look: the saliency of a decision, or None.
+        maps: the saliency of a decision, or None.
         panel: makes the panel for a (height, width) of the enlarged game, or None.
     """
 
@@ -42,11 +43,11 @@ class Camera:
         agent: Agent,
         keep: Fraction,
         scale: int,
-        look: Look | None,
+        maps: SaliencyMaps | None,
         panel: Callable[[tuple[int, int]], Panel] | None,
     ) -> None:
         self._agent, self._keep, self._scale = agent, keep, scale
-        self._look, self._make_panel = look, panel
+        self._maps, self._make_panel = maps, panel
 
     def start(self, write: Callable[[Pixels], None]) -> None:
         """A new episode, whose pictures go to `write`."""
@@ -79,8 +80,8 @@ class Camera:
             raise CheckpointError(
                 "the checkpoint's network gives numbers that are not finite", "use an earlier one"
             )
-        if self._look is not None:
-            self._saliency = self._look(obs, decision.action)
+        if self._maps is not None:
+            self._saliency = self._maps(obs, decision.action)
         if self._panel is not None:
             action, log_std = self._agent.spec.action, self._agent.network.log_std
             self._moment = Moment(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +15,80 @@ from threadpoolctl import threadpool_limits
 
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.evaluation.episodes import Episode, play_episodes
-from a2c_cli.film.camera import Camera, Look
+from a2c_cli.film.camera import Camera, SaliencyMaps
 from a2c_cli.film.panel import Panel
 from a2c_cli.film.writer import VideoWriter
 from a2c_cli.policies.agent import Agent
 from a2c_cli.runs.loading import load_agent, make_agent_env
 
 SUFFIXES = ("mp4", "gif")
+
+
+@dataclass(frozen=True)
+class Games:
+    """What is filmed.
+
+    Args:
+        episodes: how many films to keep, ≥ 1.
+        best_of: play so many episodes and keep those of the highest returns; None for `episodes`.
+        greedy, seed, max_steps, env_id: as in `evaluate`.
+    """
+
+    episodes: int = 1
+    best_of: int | None = None
+    greedy: bool = False
+    seed: int = 0
+    max_steps: int | None = None
+    env_id: str | None = None
+
+    @property
+    def played(self) -> int:
+        """Episodes to play."""
+        return self.episodes if self.best_of is None else self.best_of
+
+    @property
+    def policy(self) -> str:
+        """`greedy` or `sampled`."""
+        return "greedy" if self.greedy else "sampled"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How a film looks; the game is the same whatever is drawn over or beside it.
+
+    Args:
+        scale: enlarge every pixel of the game by this whole number.
+        fps: frames per second of the file; frames are left out for it, the speed stays. None for
+            all frames (60 on Atari, else the environment's own) up to the real rate.
+        speed: how much faster than real time the film plays.
+        overlay: draw a panel beside the game: score, value, entropy, action probabilities.
+        saliency: `gradient` or `perturbation` tints the game where the network looks.
+    """
+
+    scale: int = 2
+    fps: float | None = None
+    speed: float = 1.0
+    overlay: bool = False
+    saliency: str | None = None
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there is more in it than the game."""
+        return self.overlay or self.saliency is not None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where films go.
+
+    Args:
+        output: a directory, or one file (its suffix decides the format) for one episode; None
+            for `videos/` beside the checkpoint.
+        suffix: `mp4` (H.264 that browsers play) or `gif`.
+    """
+
+    output: Path | None = None
+    suffix: str = "mp4"
 
 
 class Film(NamedTuple):
@@ -33,40 +101,18 @@ class Film(NamedTuple):
 
 def record(
     path: Path | str,
-    episodes: int = 1,
-    *,
-    output: Path | None = None,
-    suffix: str = "mp4",
-    greedy: bool = False,
-    seed: int = 0,
-    scale: int = 2,
-    fps: float | None = None,
-    speed: float = 1.0,
-    max_steps: int | None = None,
-    env_id: str | None = None,
-    overlay: bool = False,
-    saliency: str | None = None,
-    best_of: int | None = None,
+    games: Games = Games(),
+    picture: Picture = Picture(),
+    place: Place = Place(),
     on_episode: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Film whole episodes, one file each; memory does not grow with their length.
 
-    The game is the same whatever is drawn over or beside it.
-
     Args:
         path: the checkpoint file.
-        episodes: how many films to keep, ≥ 1.
-        output: a directory, or one file (its suffix decides the format) for one episode; None
-            for `videos/` beside the checkpoint.
-        suffix: `mp4` (H.264 that browsers play) or `gif`.
-        greedy, seed, max_steps, env_id: as in `evaluation.evaluate`.
-        scale: enlarge every pixel of the game by this whole number.
-        fps: frames a second of the file; frames are left out for it, the speed stays. None for
-            all frames (60 on Atari, else the environment's own) up to the real rate.
-        speed: how much faster than real time the film plays.
-        overlay: draw a panel beside the game: score, value, entropy, action probabilities.
-        saliency: `gradient` or `perturbation` tints the game where the network looks.
-        best_of: play so many episodes and keep those of the highest returns; None for `episodes`.
+        games: what is filmed.
+        picture: how it looks.
+        place: where the films go.
         on_episode: called for every episode that is over.
 
     Returns:
@@ -76,48 +122,33 @@ def record(
         A2CError: see `errors`.
     """
     path = Path(path)
-    policy = "greedy" if greedy else "sampled"
-    played = episodes if best_of is None else best_of
-    if played < episodes:
-        raise ConfigError(
-            f"--best-of {played} is fewer than --episodes {episodes}",
-            "--episodes says how many of them to keep",
-        )
-    directory, names = _places(path, output, suffix, f"{policy}-seed{seed}", episodes, played)
+    directory, names = _name_films(path, games, place)
     agent = load_agent(path)
-    look: Look | None = None
-    if saliency is not None:
-        from a2c_cli.film.saliency import Saliency  # imports torch
-
-        look = Saliency(agent, saliency)
-    env = make_agent_env(agent, seed, env_id, render=True)
+    maps = _saliency_maps(agent, picture)
+    env = make_agent_env(agent, games.seed, games.env_id, render=True)
     try:
-        rate, keep = _rate(env.frames_per_second, fps, speed)
-        make_panel = _panel_maker(agent, policy, look is not None) if overlay else None
-        drawn = overlay or look is not None
-        camera = Camera(agent, keep, scale if drawn else 1, look, make_panel)
-        env.on_frame = camera.frame
-        games = play_episodes(
-            agent, played, seed=seed, greedy=greedy, env=env, max_steps=max_steps,
-            watch=camera.watch if drawn else None,
+        rate, keep = _rate(env.frames_per_second, picture.fps, picture.speed)
+        make_panel = _panel_maker(agent, games.policy, maps is not None)
+        camera = Camera(
+            agent, keep, picture.scale if picture.drawn else 1, maps,
+            make_panel if picture.overlay else None,
         )  # fmt: skip
-        directory.mkdir(parents=True, exist_ok=True)
-        with threadpool_limits(1, user_api="blas"), _workshop(directory, best_of) as shop:
-            films: list[Film] = []
-            for i, name in enumerate(names):
-                take = shop / (name if best_of is None else f"{i + 1}-{name}")
-                with VideoWriter(take, rate, scale=1 if drawn else scale) as video:
-                    camera.start(video.write)
-                    episode = next(games)
-                    camera.finish(episode)
-                films.append(Film(episode, take, directory / name))
-                if len(films) > episodes:  # of equally bad ones the last goes
-                    worst = min(reversed(films), key=lambda film: film.episode.episode_return)
-                    worst.take.unlink()
-                    films.remove(worst)
-                on_episode()
-            for film in films:
-                film.take.replace(film.path)
+        env.on_frame = camera.frame
+        episodes = play_episodes(
+            agent, games.played, seed=games.seed, greedy=games.greedy, env=env,
+            max_steps=games.max_steps, watch=camera.watch if picture.drawn else None,
+        )  # fmt: skip
+
+        def shoot(take: Path) -> Episode:
+            with VideoWriter(take, rate, scale=1 if picture.drawn else picture.scale) as video:
+                camera.start(video.write)
+                episode = next(episodes)
+                camera.finish(episode)
+            on_episode()
+            return episode
+
+        with threadpool_limits(1, user_api="blas"):
+            films = _film(games, directory, names, shoot)
     except OSError as error:
         raise A2CError(
             f"cannot write the video in {directory}: {error.strerror or error}",
@@ -128,8 +159,8 @@ def record(
     return {
         "checkpoint": str(path),
         "env_id": agent.spec.id,
-        "policy": policy,
-        "seed": seed,
+        "policy": games.policy,
+        "seed": games.seed,
         "files": [str(film.path) for film in films],
         "episodes": [
             {
@@ -139,30 +170,66 @@ def record(
             }
             for film in films
         ],
-        "best_of": best_of,
+        "best_of": games.best_of,
     }
 
 
-def _places(
-    path: Path, output: Path | None, suffix: str, policy: str, episodes: int, played: int
-) -> tuple[Path, list[str]]:
-    """The directory, and the name of each episode that is played."""
+def _film(
+    games: Games, directory: Path, names: Sequence[str], shoot: Callable[[Path], Episode]
+) -> list[Film]:
+    """The films to keep, in their places; `shoot` plays an episode and films it in a file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    films: list[Film] = []
+    with _workshop(directory, games.best_of) as shop:
+        for i, name in enumerate(names):
+            take = shop / (name if games.best_of is None else f"{i + 1}-{name}")
+            films.append(Film(shoot(take), take, directory / name))
+            if len(films) > games.episodes:  # of equally bad ones the last goes
+                worst = min(reversed(films), key=lambda film: film.episode.episode_return)
+                worst.take.unlink()
+                films.remove(worst)
+        for film in films:
+            film.take.replace(film.path)
+    return films
+
+
+def _name_films(path: Path, games: Games, place: Place) -> tuple[Path, list[str]]:
+    """The directory, and the name of each episode that is played.
+
+    Raises:
+        ConfigError: they cannot be as the user wants them.
+    """
+    output, suffix = place.output, place.suffix
+    if games.played < games.episodes:
+        raise ConfigError(
+            f"--best-of {games.best_of} is fewer than --episodes {games.episodes}",
+            "--episodes says how many of them to keep",
+        )
     if output is not None and output.suffix.lstrip(".").lower() in SUFFIXES:
-        if episodes != 1:
+        if games.episodes != 1:
             raise ConfigError(
-                f"--output {output} is one file, but --episodes is {episodes}",
+                f"--output {output} is one file, but --episodes is {games.episodes}",
                 "give a directory",
             )
-        return output.parent, [output.name] * played
+        return output.parent, [output.name] * games.played
     if suffix not in SUFFIXES:
         raise ConfigError(f"--format cannot be {suffix!r}", f"choose from {', '.join(SUFFIXES)}")
     stem = f"{path.parent.name}-{path.stem}" if output is not None else path.stem
-    names = [f"{stem}-{policy}-episode{i + 1}.{suffix}" for i in range(played)]
+    stem += f"-{games.policy}-seed{games.seed}"
+    names = [f"{stem}-episode{i + 1}.{suffix}" for i in range(games.played)]
     return output if output is not None else path.parent / "videos", names
 
 
+def _saliency_maps(agent: Agent, picture: Picture) -> SaliencyMaps | None:
+    if picture.saliency is None:
+        return None
+    from a2c_cli.film.saliency import Saliency  # imports torch
+
+    return Saliency(agent, picture.saliency)
+
+
 def _rate(real: float, fps: float | None, speed: float) -> tuple[float, Fraction]:
-    """Frames a second of the file, and the share of the environment's frames it holds."""
+    """Frames per second of the file, and the share of the environment's frames it holds."""
     if not 0.0 < speed < math.inf:
         raise ConfigError(f"--speed must be above 0, not {speed}", "1 is real time")
     there = real * speed

@@ -14,11 +14,11 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 from compare_runs import assert_same_learning, assert_same_run, metrics, stop_after
+from filming import film_games
 from process import Outcome
 
 from a2c_cli import TrainConfig, train
 from a2c_cli.errors import ConfigError, EnvError
-from a2c_cli.film.record import record
 from a2c_cli.runs.directory import RunDir
 
 CARTPOLE: dict[str, Any] = {"env": "CartPole-v1", "total_steps": 600, "log_every": 200, "seed": 3}
@@ -132,7 +132,7 @@ def test_a_picture_that_fails_in_mid_run_costs_the_film_alone(tmp_path: Path) ->
     assert_same_learning(plain, run)
     # What films on request says so.
     with pytest.raises(EnvError, match="the screen went dark"):
-        record(result.last)
+        film_games(result.last)
 
 
 def test_an_encoder_that_dies_warns_once_on_the_command_line(

@@ -10,6 +10,7 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from filming import film_games
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,7 +20,6 @@ from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.film.camera import Camera
 from a2c_cli.film.panel import Moment, Panel
 from a2c_cli.film.policy_bars import describe
-from a2c_cli.film.record import record
 from a2c_cli.policies.agent import Decision
 from a2c_cli.policies.distributions import entropy
 from a2c_cli.runs.loading import make_agent_env
@@ -43,7 +43,7 @@ def frames_of(path: Path) -> tuple[int, tuple[int, int], float]:
 def test_an_mp4_holds_every_emulator_frame_of_the_episode(
     breakout_run: Path, tmp_path: Path
 ) -> None:
-    result = record(breakout_run / "last.safetensors", 2, output=tmp_path, max_steps=25, seed=3)
+    result = film_games(breakout_run / "last.safetensors", 2, output=tmp_path, max_steps=25, seed=3)
     assert [e["length"] for e in result["episodes"]] == [25, 25]
     assert result["files"] == [e["file"] for e in result["episodes"]]
     for file in result["files"]:
@@ -57,7 +57,7 @@ def test_films_the_games_that_an_evaluation_of_one_stream_plays(tmp_path: Path) 
     run = tmp_path / "run"
     train(TrainConfig(env="tiny/Picture-v0", total_steps=20, network="8"),
           run_dir=run)  # fmt: skip
-    result = record(run / "last.safetensors", 3, scale=1)
+    result = film_games(run / "last.safetensors", 3, scale=1)
     assert [e["length"] for e in result["episodes"]] == [9, 9, 9]
     for file in result["files"]:
         count, size, fps = frames_of(Path(file))
@@ -67,7 +67,7 @@ def test_films_the_games_that_an_evaluation_of_one_stream_plays(tmp_path: Path) 
 
 def test_a_gif_is_made_when_the_name_says_so(breakout_run: Path, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "film.gif"
-    result = record(breakout_run / "last.safetensors", 1, output=path, max_steps=5, scale=1)
+    result = film_games(breakout_run / "last.safetensors", 1, output=path, max_steps=5, scale=1)
     assert result["files"] == [str(path)]
     with Image.open(path) as film:
         assert film.format == "GIF"
@@ -76,22 +76,22 @@ def test_a_gif_is_made_when_the_name_says_so(breakout_run: Path, tmp_path: Path)
 
 
 def test_the_format_is_an_option_for_a_directory(breakout_run: Path, tmp_path: Path) -> None:
-    result = record(
+    result = film_games(
         breakout_run / "last.safetensors", 1, output=tmp_path, suffix="gif", max_steps=3, scale=1
     )
     assert Path(result["files"][0]).suffix == ".gif"
     with pytest.raises(ConfigError, match="--format"):
-        record(breakout_run / "last.safetensors", 1, output=tmp_path, suffix="avi")
+        film_games(breakout_run / "last.safetensors", 1, output=tmp_path, suffix="avi")
 
 
 def test_one_file_cannot_hold_two_episodes(breakout_run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--episodes is 2"):
-        record(breakout_run / "last.safetensors", 2, output=tmp_path / "film.mp4")
+        film_games(breakout_run / "last.safetensors", 2, output=tmp_path / "film.mp4")
 
 
 def test_the_same_seed_films_the_same_game(cartpole_run: Path, tmp_path: Path) -> None:
     path = cartpole_run / "last.safetensors"
-    films = [record(path, 2, output=tmp_path / f"{i}", seed=s, scale=1)
+    films = [film_games(path, 2, output=tmp_path / f"{i}", seed=s, scale=1)
              for i, s in enumerate((1, 1, 2))]  # fmt: skip
     lengths = [[e["length"] for e in film["episodes"]] for film in films]
     assert lengths[0] == lengths[1]
@@ -102,7 +102,7 @@ def test_the_same_seed_films_the_same_game(cartpole_run: Path, tmp_path: Path) -
 
 def test_filming_does_not_change_the_game(cartpole_run: Path, tmp_path: Path) -> None:
     path = cartpole_run / "last.safetensors"
-    film = record(path, 3, output=tmp_path, seed=6, scale=1)
+    film = film_games(path, 3, output=tmp_path, seed=6, scale=1)
     agent = load_agent(path)
     played = list(play_episodes(agent, 3, seed=6, env=make_agent_env(agent, 6)))
     assert [e["return"] for e in film["episodes"]] == [e.episode_return for e in played]
@@ -113,7 +113,7 @@ def test_an_environment_that_cannot_render_is_a_clear_error(tmp_path: Path) -> N
     run = tmp_path / "run"
     train(TrainConfig(env="tiny/Bandit-v0", total_steps=5), run_dir=run)
     with pytest.raises(EnvError, match="tiny/Bandit-v0"):
-        record(run / "last.safetensors", 1)
+        film_games(run / "last.safetensors", 1)
 
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(
@@ -121,7 +121,7 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(A2CError, match="cannot write"):
-        record(breakout_run / "last.safetensors", 1, output=tmp_path / "file" / "in")
+        film_games(breakout_run / "last.safetensors", 1, output=tmp_path / "file" / "in")
 
 
 # --- what is drawn
@@ -194,7 +194,7 @@ def test_a_frame_stands_beside_the_decision_that_was_made_on_it(
 def test_the_game_is_the_same_whatever_is_drawn(breakout_run: Path, tmp_path: Path) -> None:
     path = breakout_run / "last.safetensors"
     bare, drawn, tinted = (
-        record(path, 1, output=tmp_path / f"{i}.mp4", seed=2, max_steps=12, scale=2, **options)
+        film_games(path, 1, output=tmp_path / f"{i}.mp4", seed=2, max_steps=12, scale=2, **options)
         for i, options in enumerate(
             ({}, {"overlay": True}, {"overlay": True, "saliency": "gradient"})
         )
@@ -218,7 +218,7 @@ def test_the_game_is_the_same_whatever_is_drawn(breakout_run: Path, tmp_path: Pa
 def test_every_environment_that_renders_has_a_panel(env: str, tmp_path: Path) -> None:
     train(TrainConfig(env=env, total_steps=10), run_dir=tmp_path / "run")
     path = tmp_path / "run" / "last.safetensors"
-    film = record(path, 1, output=tmp_path / "film.mp4", overlay=True, scale=1, max_steps=5)
+    film = film_games(path, 1, output=tmp_path / "film.mp4", overlay=True, scale=1, max_steps=5)
     frames = pictures_of(film["files"][0])
     assert len(frames) == 6
     assert (frames[0, :, -8:] < 60).all()  # the panel's dark edge beside a white scene
@@ -229,7 +229,9 @@ def test_saliency_needs_pixels_and_says_so_before_anything_is_written(
     cartpole_run: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="pixels"):
-        record(cartpole_run / "last.safetensors", 1, output=tmp_path / "new", saliency="gradient")
+        film_games(
+            cartpole_run / "last.safetensors", 1, output=tmp_path / "new", saliency="gradient"
+        )
     assert not (tmp_path / "new").exists()
 
 
@@ -262,7 +264,7 @@ def test_numbers_that_cannot_be_shown_are_a_clear_error(cartpole_run: Path) -> N
 def test_a_lower_rate_leaves_frames_out_and_the_speed_stays(
     options: dict[str, Any], count: int, fps: float, breakout_run: Path, tmp_path: Path
 ) -> None:
-    film = record(
+    film = film_games(
         breakout_run / "last.safetensors", 1, output=tmp_path, max_steps=25, scale=1, **options
     )
     found, _, rate = frames_of(Path(film["files"][0]))
@@ -276,12 +278,12 @@ def test_an_impossible_rate_is_refused_before_anything_is_written(
     options: dict[str, Any], message: str, breakout_run: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        record(breakout_run / "last.safetensors", 1, output=tmp_path / "new", **options)
+        film_games(breakout_run / "last.safetensors", 1, output=tmp_path / "new", **options)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_short_gif_with_a_panel_is_small(breakout_run: Path, tmp_path: Path) -> None:
-    film = record(
+    film = film_games(
         breakout_run / "last.safetensors", 1, output=tmp_path / "play.gif", overlay=True,
         saliency="gradient", scale=1, fps=15, max_steps=40,
     )  # fmt: skip
@@ -300,7 +302,7 @@ def test_the_best_of_several_games_is_kept(cartpole_run: Path, tmp_path: Path) -
     played = list(play_episodes(agent, 6, seed=1, env=make_agent_env(agent, 1)))
     returns = [episode.episode_return for episode in played]
     told: list[int] = []
-    film = record(
+    film = film_games(
         path, 1, output=tmp_path / "best.mp4", seed=1, best_of=6, scale=1,
         on_episode=lambda: told.append(1),
     )  # fmt: skip
@@ -319,7 +321,7 @@ def test_the_best_few_are_kept_under_the_numbers_of_their_games(
     # Of equal ones the earlier: sorted() is stable.
     order = sorted(range(6), key=lambda i: -played[i].episode_return)
     best = sorted(order[:2])
-    film = record(path, 2, output=tmp_path, seed=2, best_of=6, scale=1)
+    film = film_games(path, 2, output=tmp_path, seed=2, best_of=6, scale=1)
     assert [e["return"] for e in film["episodes"]] == [played[i].episode_return for i in best]
     assert {p.name for p in tmp_path.iterdir()} == {Path(f).name for f in film["files"]}
     for file, i in zip(film["files"], best, strict=True):
@@ -330,5 +332,5 @@ def test_the_best_of_fewer_than_are_to_be_kept_is_refused(
     cartpole_run: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="--best-of 2"):
-        record(cartpole_run / "last.safetensors", 3, output=tmp_path, best_of=2)
+        film_games(cartpole_run / "last.safetensors", 3, output=tmp_path, best_of=2)
     assert list(tmp_path.iterdir()) == []

@@ -129,12 +129,12 @@ import sys
 from pathlib import Path
 from a2c_cli.evaluation.evaluate import evaluate
 from a2c_cli.runs.inspection import inspect
-from a2c_cli.film.record import record
+from a2c_cli.film.record import Games, Place, record
 path = Path({str(breakout_run / "last.safetensors")!r})
 inspect(path)
 assert "gymnasium" in sys.modules
 evaluate(path, 1, max_steps=5)
-record(path, 1, output=Path({str(tmp_path)!r}), max_steps=5)
+record(path, Games(max_steps=5), place=Place(Path({str(tmp_path)!r})))
 print(sorted(m for m in sys.modules if m == "torch" or m.startswith("torch.")))
 """,
     )

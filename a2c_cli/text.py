@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,9 +14,11 @@ def safe_text(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def number(value: float | None, form: str = ",.2f") -> str:
-    """A number in digits, or a dash for None."""
-    return "-" if value is None else format(value, form)
+def number(value: float | None, form: str = ",.2f", limit: float = math.inf) -> str:
+    """A number in digits, or a dash for None; in three digits from `limit` on."""
+    if value is None:
+        return "-"
+    return format(value, form if abs(value) < limit else ".3g")
 
 
 def short_count(value: float) -> str:

@@ -133,10 +133,10 @@ def sweep(
 
     if backend is BackendName.ray:
         cluster.check_request(ray_address)
-    watcher = table.SweepReporter(quiet=quiet)
-    with watcher:
+    with console.Display(quiet) as display:
+        show = table.SweepReporter(display).show
         record, stopped = run_sweep(
-            request, run_dir, make_backend, watcher.show, lambda: ask_to_stop(quiet)
+            request, run_dir, make_backend, show, lambda: ask_to_stop(quiet)
         )
     table.show_result(record, json=json)
     if stopped is not None:

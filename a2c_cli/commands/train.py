@@ -85,22 +85,21 @@ def train(
         typer.echo(_resolved_toml(settings, changes), nl=False)
         return
 
-    from a2c_cli.terminal import live as train_report
+    from a2c_cli.terminal import console, live
     from a2c_cli.training.engine import train as run_training
 
-    watcher = train_report.TrainReporter(quiet=quiet)
-    with watcher:
+    with console.Display(quiet) as display:
         result = run_training(
             settings,
             run_dir=run_dir,
             resume=resume,
             changes=changes if resume is not None else None,
-            on_progress=watcher.show,
+            on_progress=live.TrainReporter(display).show,
             env_id=env if resume is not None else None,
             asked=changes,
             should_stop=ask_to_stop(quiet),
         )
-    train_report.train_result(result, json=json, quiet=quiet)
+    live.train_result(result, json=json, quiet=quiet)
     raise typer.Exit(STOP_CODES[result.stopped])
 
 

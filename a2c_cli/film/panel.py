@@ -28,11 +28,13 @@ from a2c_cli.film.canvas import (
     Pixels,
 )
 from a2c_cli.film.policy_bars import BAR, TAKEN, Chance, PolicyView, Spread, needs_two_columns
+from a2c_cli.text import number
 
 CURVE: Colour = (110, 214, 150)
 
 _DESIGN = 420  # the height, in pixels, that all sizes are given for: an Atari screen twice
 _LEAST = 320  # pixels; below it nobody could read the panel
+_LARGE = 1e7  # numbers from here on would not fit their place with all their digits
 _WINDOW = 150  # decisions that the curve shows: 10 s of an Atari game
 
 
@@ -123,12 +125,12 @@ class Panel:
         """The panel again, without moving the curve on."""
         canvas = Canvas(self._blank.image.copy(), self._blank.unit)
         px, left, right = canvas.px, self._left, self._right
-        score = _figure(moment.score, 0 if moment.score.is_integer() else 1)
+        score = number(moment.score, ",.0f" if moment.score.is_integer() else ",.1f", _LARGE)
         canvas.text(left, px(60), score, 32, BRIGHT, room=px(190))
         canvas.text(right, px(64), f"{moment.steps:,}", 22, BRIGHT, right=True)
         low, high = self._range
-        canvas.text(left + px(46), px(104), f"{_figure(low)} to {_figure(high)}", 11, DIM)
-        canvas.text(right, px(102), _figure(moment.value), 14, CURVE, right=True)
+        canvas.text(left + px(46), px(104), f"{_value(low)} to {_value(high)}", 11, DIM)
+        canvas.text(right, px(102), _value(moment.value), 14, CURVE, right=True)
         most = self._action.max_entropy
         of = f" of {most:.2f}" if most is not None else ""
         canvas.text(right, px(194), f"{moment.entropy:.2f}{of} nats", 14, BRIGHT, right=True)
@@ -165,6 +167,5 @@ class Panel:
         cv2.circle(picture, fixed[-1].tolist(), px(48), CURVE, -1, cv2.LINE_AA, 4)
 
 
-def _figure(number: float, digits: int = 2) -> str:
-    """A number that fits its place, however large."""
-    return f"{number:,.{digits}f}" if abs(number) < 1e7 else f"{number:.3g}"
+def _value(value: float) -> str:
+    return number(value, limit=_LARGE)

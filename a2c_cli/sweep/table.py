@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json as json_module
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from a2c_cli.sweep.plan import Trial, setting_text
 from a2c_cli.sweep.state import State
-from a2c_cli.terminal.console import say
-from a2c_cli.text import duration, safe_text
+from a2c_cli.terminal.console import Display
+from a2c_cli.text import duration, number, safe_text
 
 _LOG_SECONDS = 30.0
 _COLUMNS = {"done": 5, "steps/s": 7, "mean": 7, "left": 9}  # beside the trial; 60 in all
@@ -27,57 +24,30 @@ _STAGES = ("completed", "running", "waiting", "failed", "diverged", "interrupted
 
 
 class SweepReporter:
-    """Shows trials while they run: a live table on a terminal, else a line for what happens.
+    """Shows trials while they run: a live table on a terminal, else a line for what happens."""
 
-    Args:
-        quiet: show nothing.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False)
-        self._live: Live | None = None
+    def __init__(self, display: Display) -> None:
+        self._display = display
         self._known: dict[str, tuple[str, int]] = {}
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> SweepReporter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            with contextlib.suppress(OSError, SystemExit):
-                self._live.stop()
-
     def show(self, states: Sequence[State]) -> None:
-        """Take in where all trials stand; a terminal that has gone away does not end the sweep."""
-        if self._quiet:
-            return
-        try:
-            if self._console.is_terminal:
-                if self._live is None:
-                    self._live = Live(console=self._console, auto_refresh=False)
-                    self._live.start()
-                self._live.update(self._table(states), refresh=True)
-            else:
-                self._log(states)
-        except (OSError, SystemExit):  # rich leaves the program when its pipe breaks
-            self._quiet = True
+        """Take in where all trials stand."""
+        if self._display.live:
+            self._display.draw(lambda: self._table(states))
+        else:
+            self._log(states)
 
     def _table(self, states: Sequence[State]) -> Group:
         running = [state for state in states if state.stage == "running"]
         troubled = [s for s in states if s.stage in ("failed", "diverged")]
-        room = max(3, self._console.height - 4)
+        room = max(3, self._display.height - 4)
         rows = [*running, *troubled][:room]
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("trial", no_wrap=True)
         for name, width in _COLUMNS.items():
             table.add_column(name, justify="right", no_wrap=True, min_width=width)
-        room = max(10, self._console.width - sum(_COLUMNS.values()) - len(_COLUMNS) - 1)
+        room = max(10, self._display.width - sum(_COLUMNS.values()) - len(_COLUMNS) - 1)
         for state in rows:
             live = state.stage == "running"
             share = f"{100 * state.env_steps / state.total_steps:.0f} %"
@@ -97,14 +67,16 @@ class SweepReporter:
                 continue
             self._known[state.trial.name] = state.stage, state.deaths
             if state.deaths > known[1]:
-                say(f"died       {state.trial.name}: {state.message}")
+                self._display.say(f"died       {state.trial.name}: {state.message}")
             if state.stage in _ENDED:
                 mean = _number(state.mean_return_100)
                 text = f"{state.stage:10} {state.trial.name}  step {state.env_steps:,}  mean {mean}"
-                say(text if state.stage == "completed" else f"{text}  {state.message}".rstrip())
+                self._display.say(
+                    text if state.stage == "completed" else f"{text}  {state.message}".rstrip()
+                )
         if time.monotonic() - self._last_line > _LOG_SECONDS:
             self._last_line = time.monotonic()
-            say(_counts(states))
+            self._display.say(_counts(states))
 
 
 def _label(trial: Trial) -> str:
@@ -194,6 +166,4 @@ def _show_rows(
 
 def _number(value: float | None) -> str:
     """Few enough digits for a narrow terminal."""
-    if value is None:
-        return "-"
-    return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return number(value, ",.2f" if value is None or abs(value) < 1000 else ",.0f")

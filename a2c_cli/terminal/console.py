@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +27,64 @@ def say(text: str, quiet: bool = False) -> None:
     if not quiet:
         with contextlib.suppress(OSError):  # whoever listened may have gone away
             print(safe_text(text), file=sys.stderr, flush=True)
+
+
+class Display:
+    """What is shown on stderr while work goes on; a terminal that has gone away does not end it.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = talk()
+        self._picture: Live | None = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._picture is not None:
+            with contextlib.suppress(OSError, SystemExit):
+                self._picture.stop()
+
+    @property
+    def live(self) -> bool:
+        """Whether a picture can be redrawn in its place."""
+        return self._console.is_terminal
+
+    @property
+    def width(self) -> int:
+        """Characters in a line."""
+        return self._console.width
+
+    @property
+    def height(self) -> int:
+        """Lines."""
+        return self._console.height
+
+    def say(self, text: str) -> None:
+        """A line above the picture, however long: a picture would tear it."""
+        self._show(lambda: self._console.print(Text(safe_text(text)), soft_wrap=True))
+
+    def draw(self, picture: Callable[[], RenderableType]) -> None:
+        """Put a picture in place of the last one; it is not made where nobody sees it."""
+        self._show(lambda: self._redraw(picture()))
+
+    def _redraw(self, picture: RenderableType) -> None:
+        if self._picture is None:
+            self._picture = Live(console=self._console, refresh_per_second=4)
+            self._picture.start()
+        self._picture.update(picture)
+
+    def _show(self, action: Callable[[], None]) -> None:
+        if self._quiet:
+            return
+        try:
+            action()
+        except (OSError, SystemExit):  # rich leaves the program when its pipe breaks
+            self._quiet = True
 
 
 @contextlib.contextmanager

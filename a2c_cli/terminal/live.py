@@ -1,89 +1,56 @@
-"""A training run on the terminal: a live panel or lines while it goes, and how it ended."""
+"""A training run on the terminal: a live table or lines while it goes, and how it ended."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import sys
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from a2c_cli.terminal.console import print_json, say, sparkline, talk
-from a2c_cli.text import duration, number, safe_text
+from a2c_cli.terminal.console import Display, print_json, say, sparkline
+from a2c_cli.text import duration, number
 
 if TYPE_CHECKING:
     from a2c_cli.training.progress import Progress, TrainResult
 
 
 class TrainReporter:
-    """Shows a run while it goes: live on a terminal, else one line now and then.
+    """Shows a run while it goes: a live table on a terminal, else a line for every log entry."""
 
-    Args:
-        quiet: show nothing.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._console = talk()
-        self._live: Live | None = None
-        self._started = False
-
-    def __enter__(self) -> TrainReporter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            with contextlib.suppress(OSError, SystemExit):
-                self._live.stop()
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._introduced = False
 
     def show(self, progress: Progress) -> None:
-        """Take in where the run stands; a terminal that has gone away does not end the run."""
-        try:
-            self._show(progress)
-        except (OSError, SystemExit):  # rich leaves the program when its pipe breaks
-            self._quiet = True
-
-    def _show(self, progress: Progress) -> None:
-        if self._quiet:
-            return
-        if not self._started:
-            self._started = True
-            self._introduce(progress)
-        # A live panel would tear a line longer than the terminal; rich moves it out of the way.
+        """Take in where the run stands."""
+        display = self._display
+        if not self._introduced:
+            self._introduced = True
+            for text in _introduction(progress):
+                display.say(text)
         for text in progress.warnings:
-            self._console.print(Text(safe_text(f"warning: {text}")), soft_wrap=True)
-        if self._console.is_terminal:
-            if self._live is None:
-                self._live = Live(console=self._console, refresh_per_second=4, transient=False)
-                self._live.start()
-            self._live.update(_panel(progress, self._console.width))
+            display.say(f"warning: {text}")
+        if display.live:
+            display.draw(lambda: _table(progress, display.width))
         elif progress.logged:
-            print(_line(progress), file=sys.stderr, flush=True)
-
-    def _introduce(self, p: Progress) -> None:
-        start = f"from step {p.env_steps:,} " if p.env_steps else ""
-        for text in (
-            f"training on {p.env_id} {start}to {p.total_steps:,} steps"
-            + (f" ({p.total_frames:,} frames)" if p.total_frames != p.total_steps else ""),
-            f"device   {p.device}",
-            f"run      {p.run_dir}",
-            *(f"curves   {place}" for place in p.trackers),
-            *([f"note     {p.note}"] if p.note else []),
-        ):
-            print(safe_text(text), file=sys.stderr, flush=True)
+            display.say(_line(progress))
 
 
-def _panel(p: Progress, width: int) -> Table:
+def _introduction(p: Progress) -> list[str]:
+    start = f"from step {p.env_steps:,} " if p.env_steps else ""
+    frames = f" ({p.total_frames:,} frames)" if p.total_frames != p.total_steps else ""
+    return [
+        f"training on {p.env_id} {start}to {p.total_steps:,} steps{frames}",
+        f"device   {p.device}",
+        f"run      {p.run_dir}",
+        *(f"curves   {place}" for place in p.trackers),
+        *([f"note     {p.note}"] if p.note else []),
+    ]
+
+
+def _table(p: Progress, width: int) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")
@@ -140,7 +107,7 @@ def _time_left(p: Progress) -> str:
 
 
 def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
-    """How a run ended, and the command that goes on with it."""
+    """How a run ended, and the command that resumes it."""
     if result.stopped == "diverged":
         say(f"error: the run diverged: {result.message}")
         say(f"hint: the last good checkpoint is {result.last}")

@@ -274,7 +274,7 @@ def test_debug_shows_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_command_that_resumes_is_one_line_however_long_the_path(
     cli: Cli, tmp_path: Path
 ) -> None:
-    from a2c_cli.terminal import live as train_report
+    from a2c_cli.terminal import live
     from a2c_cli.training.engine import TrainResult
 
     run = tmp_path / ("a" * 100) / ("b" * 100)
@@ -289,7 +289,7 @@ def test_the_command_that_resumes_is_one_line_however_long_the_path(
     import io
 
     with contextlib.redirect_stderr(io.StringIO()) as talk:
-        train_report.train_result(result, json=False, quiet=True)
+        live.train_result(result, json=False, quiet=True)
     assert f"resume with: {command}\n" in talk.getvalue()
 
 

@@ -40,6 +40,7 @@ from a2c_cli.sweep.state import State
 from a2c_cli.sweep.summary import sum_up
 from a2c_cli.sweep.table import SweepReporter, show_result
 from a2c_cli.sweep.trial import run_trial
+from a2c_cli.terminal.console import Display
 
 Cli = Callable[..., Outcome]
 BANDIT = "tiny_envs:tiny/Bandit-v0"
@@ -265,7 +266,8 @@ def test_tables_fit_a_narrow_terminal(
                     ("ALE/Pong-v5", "0.123456"): [None] * 100})  # fmt: skip
     for number, state in enumerate(found[:100]):
         state.stage = "running" if number < 90 else "waiting"
-    with SweepReporter() as watcher:
+    with Display() as display:
+        watcher = SweepReporter(display)
         watcher.show(found)
     shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", x) for x in capsys.readouterr().err.splitlines()]
     assert len({line for line in shown if "Montezuma" in line}) == 20 - 4
@@ -284,7 +286,8 @@ def test_tables_fit_a_narrow_terminal(
 def test_a_log_has_a_line_for_what_happens(capsys: pytest.CaptureFixture[str]) -> None:
     found = states({("CartPole-v1", "0.5"): [1.0, 2.0]})
     found[0].stage = found[1].stage = "running"
-    with SweepReporter() as watcher:
+    with Display() as display:
+        watcher = SweepReporter(display)
         watcher.show(found)
         found[0].deaths, found[0].message = 1, "its process was killed by signal 9"
         watcher.show(found)
@@ -296,8 +299,8 @@ def test_a_log_has_a_line_for_what_happens(capsys: pytest.CaptureFixture[str]) -
         "completed  CartPole-v1/gamma=0.5/seed0  step 1  mean 1.00",
         "failed     CartPole-v1/gamma=0.5/seed1  step 1  mean 2.00  no?[2J power",
     ]
-    with SweepReporter(quiet=True) as watcher:
-        watcher.show(found)
+    with Display(quiet=True) as display:
+        SweepReporter(display).show(found)
     assert capsys.readouterr().err == ""
 
 

@@ -1,4 +1,4 @@
-"""What `a2c train` shows: a panel on a terminal, one line per interval in a log file."""
+"""What `a2c train` shows: a table on a terminal, one line per interval in a log file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from process import Outcome
 from rich.console import Console
 
 from a2c_cli.algorithm.update import UpdateStats
-from a2c_cli.terminal import live as train_report
+from a2c_cli.terminal import live
+from a2c_cli.terminal.console import Display
 from a2c_cli.training.progress import Progress
 
 BUSY = Progress(
@@ -58,9 +59,9 @@ BUSY = Progress(
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_panel_fits_the_terminal_and_shows_what_a_watcher_asks_for(width: int) -> None:
+def test_the_table_fits_the_terminal_and_shows_what_a_watcher_asks_for(width: int) -> None:
     console = Console(width=width, file=io.StringIO())
-    console.print(train_report._panel(BUSY, width))
+    console.print(live._table(BUSY, width))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
@@ -85,15 +86,15 @@ def test_a_log_file_gets_one_line_per_interval(cli: Callable[..., Outcome], tmp_
 def test_warnings_come_as_lines_without_control_characters(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with train_report.TrainReporter() as reporter:
-        reporter.show(BUSY)
+    with Display() as display:
+        live.TrainReporter(display).show(BUSY)
     assert "warning: --tracker wandb failed?[2J\n" in capfd.readouterr().err
-    with train_report.TrainReporter(quiet=True) as reporter:
-        reporter.show(BUSY)
+    with Display(quiet=True) as display:
+        live.TrainReporter(display).show(BUSY)
     assert capfd.readouterr().err == ""
 
 
-def test_a_terminal_gets_the_panel_and_json_stays_clean(tmp_path: Path) -> None:
+def test_a_terminal_gets_the_table_and_json_stays_clean(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "a2c_cli", "train", "--env", "CartPole-v1", "--total-steps", "600",
@@ -120,6 +121,6 @@ def test_a_terminal_gets_the_panel_and_json_stays_clean(tmp_path: Path) -> None:
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     for word in ("progress", "speed", "best mean", "entropy", "gradient", "memory", "files"):
         assert word in plain
-    # Only our own panel is held to the width; paths above it may be longer.
-    panel = plain[plain.index("progress") :].split("completed after")[0]
-    assert max(len(line) for line in re.split(r"[\r\n]+", panel)) <= 60
+    # Only our own table is held to the width; paths above it may be longer.
+    table = plain[plain.index("progress") :].split("completed after")[0]
+    assert max(len(line) for line in re.split(r"[\r\n]+", table)) <= 60

@@ -48,7 +48,7 @@ def evaluate(
     raise_stopped()
     path = find_checkpoint(checkpoint)
     console.say(f"evaluating {path}", quiet)
-    with console.progress("games", episodes, quiet) as advance:
+    with console.progress_bar("games", episodes, quiet) as advance:
         result = play_and_sum_up(
             path,
             episodes,

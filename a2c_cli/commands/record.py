@@ -91,6 +91,6 @@ def record(
     games = Games(episodes, best_of, greedy, seed, max_steps, env)
     method = saliency_method or ("gradient" if saliency else None)
     picture = Picture(scale, fps, speed, overlay, method)
-    with console.progress("games", games.played, quiet) as advance:
+    with console.progress_bar("games", games.played, quiet) as advance:
         result = film(path, games, picture, Place(output, format), advance)
     results.recording(result, json=json)

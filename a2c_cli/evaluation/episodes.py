@@ -28,17 +28,15 @@ def play_episodes(
     env: Stream,
     greedy: bool = False,
     max_steps: int | None = None,
-    before_step: Callable[[], None] = lambda: None,
     watch: Callable[[Obs, Decision, Episode], None] | None = None,
 ) -> Iterator[Episode]:
     """Whole episodes one after the other, with random numbers of their own.
 
-    The agent that is passed in is left as it is. `before_step` may end it all by raising;
-    `watch` sees each observation, what was decided on it, and the episode so far.
+    The agent that is passed in is left as it is. `watch` sees each observation, what was decided on
+    it, and the episode so far; it may end it all by raising.
     """
 
     def act(obs: Obs) -> Any:
-        before_step()
         decision = player.decide(obs, greedy)
         if watch is not None:
             watch(obs, decision, Episode(total, length))

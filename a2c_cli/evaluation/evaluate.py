@@ -150,27 +150,30 @@ def evaluate(
         played = [share.play(on_episode) for share in shares]
     else:
         played = _play_in_workers(shares, min(jobs, slots), on_episode)
-    finished = [episode for slot in played for episode in slot]
-    returns = [episode.episode_return for episode in finished]
-    reference = reference_scores(header.spec.id)
-    statistics = summarize(np.array(returns))
     return {
         "checkpoint": str(path),
         "env_id": header.spec.id,
         "policy": "greedy" if greedy else "sampled",
         "episodes": episodes,
         "seed": seed,
-        "returns": returns,
-        "lengths": [episode.length for episode in finished],
-        **statistics,
-        "random_mean": None if reference is None else reference[0],
-        "human_normalized": None
-        if reference is None
-        else human_normalized(statistics["mean"], *reference),
+        **_sum_up(header.spec.id, [episode for slot in played for episode in slot]),
         "protocol": {
             **protocol,
             "rewards": "raw",
             "life_loss": "ignored: an episode is a whole game",
             "step_cap": max_steps,
         },
+    }
+
+
+def _sum_up(env_id: str, played: Sequence[Episode]) -> dict[str, Any]:
+    returns = [episode.episode_return for episode in played]
+    statistics, reference = summarize(np.array(returns)), reference_scores(env_id)
+    mean = statistics["mean"]
+    return {
+        "returns": returns,
+        "lengths": [episode.length for episode in played],
+        **statistics,
+        "random_mean": None if reference is None else reference[0],
+        "human_normalized": None if reference is None else human_normalized(mean, *reference),
     }

@@ -16,7 +16,7 @@ from a2c_cli.errors import CheckpointError
 from a2c_cli.evaluation.episodes import Episode
 from a2c_cli.film.canvas import Pixels, enlarge, tint
 from a2c_cli.film.panel import Moment, Panel
-from a2c_cli.film.policy_bars import describe
+from a2c_cli.film.policy_bars import make_bars
 from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.policies.distributions import entropy
 
@@ -89,7 +89,7 @@ class Camera:
                 so_far.length,
                 decision.value,
                 entropy(action, decision.outputs, log_std),
-                describe(action, decision.outputs, log_std, decision.action),
+                make_bars(action, decision.outputs, log_std, decision.action),
             )
             self._picture = self._panel.draw(self._moment)
 

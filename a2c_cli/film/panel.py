@@ -47,14 +47,14 @@ class Moment:
         steps: agent steps before the decision.
         value: V(s).
         entropy: of π(·|s) in nats.
-        rows: the policy and what was taken, see `describe`.
+        bars: the policy and what was taken, see `make_bars`.
     """
 
     score: float
     steps: int
     value: float
     entropy: float
-    rows: Sequence[Chance] | Sequence[Spread]
+    bars: Sequence[Chance] | Sequence[Spread]
 
 
 class Panel:
@@ -136,7 +136,7 @@ class Panel:
         canvas.text(right, px(194), f"{moment.entropy:.2f}{of} nats", 14, BRIGHT, right=True)
         if most:
             canvas.bar(left, right, px(216), px(6), moment.entropy / most, BAR)
-        self._policy.draw(canvas, moment.rows)
+        self._policy.draw(canvas, moment.bars)
         canvas.box(left, px(122), right, px(184), BOX)
         picture = np.array(canvas.image)
         self._draw_curve(picture, px(122), px(184))

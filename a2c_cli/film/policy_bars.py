@@ -1,4 +1,4 @@
-"""A policy as rows of bars: probabilities of choices, or mean and deviation of real numbers."""
+"""A policy as bars: probabilities of choices, or mean and deviation of real numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from a2c_cli.policies.distributions import probabilities
 BAR: Colour = (92, 120, 160)
 TAKEN: Colour = (255, 178, 66)
 
-_ROWS = 9  # actions in one column
+_BARS = 9  # actions in one column
 
 
 class Chance(NamedTuple):
@@ -38,10 +38,10 @@ class Spread(NamedTuple):
     taken: float
 
 
-def describe(
+def make_bars(
     action: ActionSpec, outputs: NDArray[np.float32], log_std: Any, taken: Any
 ) -> list[Chance] | list[Spread]:
-    """The policy in rows for the panel.
+    """The policy as bars for the panel.
 
     Args:
         action: the action space.
@@ -63,23 +63,23 @@ def describe(
                 zip(action.low, action.high, means, deviations, numbers, strict=True)
             )
         ]
-    rows = []
+    bars = []
     parts = np.split(outputs, np.cumsum(action.sizes)[:-1])
     for i, (part, chosen) in enumerate(zip(parts, np.atleast_1d(taken).tolist(), strict=True)):
         for k, p in enumerate(probabilities(part)):
             name = action.meanings[k] if action.meanings else str(action.start[i] + k)
             label = name if action.kind == "discrete" else f"{i}: {name}"
-            rows.append(Chance(label, p, k == chosen))
-    return rows
+            bars.append(Chance(label, p, k == chosen))
+    return bars
 
 
 def needs_two_columns(action: ActionSpec) -> bool:
     """Whether the bars need a wide place."""
-    return action.outputs > _ROWS
+    return action.outputs > _BARS
 
 
 class PolicyView:
-    """Draws the rows of one action space, each always in the same place.
+    """Draws the policy of one action space, each always in the same place.
 
     Args:
         action: the action space.
@@ -91,39 +91,39 @@ class PolicyView:
         self._left, self._top, self._right, self._bottom = left, top, right, bottom
         self._reach: dict[str, float] = {}  # of numbers without bounds, so far
 
-    def draw(self, canvas: Canvas, rows: Sequence[Chance] | Sequence[Spread]) -> None:
-        """The rows of `describe`; of too many the most probable (or first) ones."""
+    def draw(self, canvas: Canvas, bars: Sequence[Chance] | Sequence[Spread]) -> None:
+        """The bars of `make_bars`; of too many the most probable (or first) ones."""
         columns = 2 if needs_two_columns(self._action) else 1
         room = self._bottom - self._top
-        limit = columns * max(_ROWS, room // canvas.px(15))
-        shown: list[Chance | Spread] = list(rows)
+        limit = columns * max(_BARS, room // canvas.px(15))
+        shown: list[Chance | Spread] = list(bars)
         if len(shown) > limit:
-            shown.sort(key=lambda row: -row.probability if isinstance(row, Chance) else 0.0)
+            shown.sort(key=lambda bar: -bar.probability if isinstance(bar, Chance) else 0.0)
             shown = shown[: limit - 1]
-        each = math.ceil(min(len(rows), limit) / columns)
+        each = math.ceil(min(len(bars), limit) / columns)
         pitch = min(canvas.px(24), room / each)
         gap = canvas.px(18)
         width = (self._right - self._left - gap * (columns - 1)) // columns
         places = [
             (self._left + (i // each) * (width + gap), round(self._top + (i % each) * pitch))
-            for i in range(min(len(rows), limit))
+            for i in range(min(len(bars), limit))
         ]
-        for (x, y), row in zip(places, shown, strict=False):
-            if isinstance(row, Chance):
-                _draw_chance(canvas, row, x, y, width, pitch)
+        for (x, y), bar in zip(places, shown, strict=False):
+            if isinstance(bar, Chance):
+                _draw_chance(canvas, bar, x, y, width, pitch)
             else:
-                self._draw_spread(canvas, row, x, y, width, pitch)
-        if len(shown) < len(rows):
-            canvas.text(*places[-1], f"and {len(rows) - len(shown)} more", 12, DIM)
+                self._draw_spread(canvas, bar, x, y, width, pitch)
+        if len(shown) < len(bars):
+            canvas.text(*places[-1], f"and {len(bars) - len(shown)} more", 12, DIM)
 
     def _draw_spread(
-        self, canvas: Canvas, row: Spread, x: int, y: int, width: int, pitch: float
+        self, canvas: Canvas, bar: Spread, x: int, y: int, width: int, pitch: float
     ) -> None:
-        low, high = row.low, row.high
+        low, high = bar.low, bar.high
         if not (math.isfinite(low) and math.isfinite(high)):
-            farthest = max(abs(row.mean) + 2 * row.deviation, abs(row.taken))
-            reach = max(self._reach.get(row.name, 1.0), farthest)
-            self._reach[row.name] = reach
+            farthest = max(abs(bar.mean) + 2 * bar.deviation, abs(bar.taken))
+            reach = max(self._reach.get(bar.name, 1.0), farthest)
+            self._reach[bar.name] = reach
             low, high = -reach, reach
         size = _letters(canvas, pitch)
         label, number = canvas.px(58), canvas.px(92)
@@ -135,30 +135,30 @@ class PolicyView:
             share = (value - low) / (high - low) if high > low else 0.5
             return round(left + min(max(share, 0.0), 1.0) * (right - left))
 
-        canvas.text(x, y, row.name, size, DIM, room=label - canvas.px(4))
+        canvas.text(x, y, bar.name, size, DIM, room=label - canvas.px(4))
         canvas.box(left, top, right, bottom, BOX)
         canvas.box(
-            place(row.mean - row.deviation), top, place(row.mean + row.deviation), bottom, BAR
+            place(bar.mean - bar.deviation), top, place(bar.mean + bar.deviation), bottom, BAR
         )
-        for value, colour in ((row.mean, BRIGHT), (row.taken, TAKEN)):
+        for value, colour in ((bar.mean, BRIGHT), (bar.taken, TAKEN)):
             canvas.box(place(value) - 1, top, place(value) + 1, bottom, colour)
-        text = f"{row.mean:+.2f} ± {row.deviation:.2f}"
+        text = f"{bar.mean:+.2f} ± {bar.deviation:.2f}"
         canvas.text(x + width, y, text, size, BRIGHT, right=True, room=number)
 
 
-def _draw_chance(canvas: Canvas, row: Chance, x: int, y: int, width: int, pitch: float) -> None:
-    size, colour = _letters(canvas, pitch), BRIGHT if row.taken else DIM
+def _draw_chance(canvas: Canvas, bar: Chance, x: int, y: int, width: int, pitch: float) -> None:
+    size, colour = _letters(canvas, pitch), BRIGHT if bar.taken else DIM
     label, number = canvas.px(7.2 * size), canvas.px(3.4 * size)
-    canvas.text(x, y, _readable(row.name), size, colour, room=label - canvas.px(4))
+    canvas.text(x, y, _readable(bar.name), size, colour, room=label - canvas.px(4))
     canvas.bar(
         x + label,
         x + width - number,
         y + canvas.px(2),
         _thickness(pitch),
-        row.probability,
-        TAKEN if row.taken else BAR,
+        bar.probability,
+        TAKEN if bar.taken else BAR,
     )
-    text = f"{100 * row.probability:.0f} %"
+    text = f"{100 * bar.probability:.0f} %"
     canvas.text(x + width, y, text, size, colour, right=True)
 
 

@@ -98,6 +98,14 @@ class Film(NamedTuple):
     take: Path
     path: Path
 
+    def as_json(self) -> dict[str, Any]:
+        """What `a2c record --json` says of it."""
+        return {
+            "return": self.episode.episode_return,
+            "length": self.episode.length,
+            "file": str(self.path),
+        }
+
 
 def record(
     path: Path | str,
@@ -162,14 +170,7 @@ def record(
         "policy": games.policy,
         "seed": games.seed,
         "files": [str(film.path) for film in films],
-        "episodes": [
-            {
-                "return": film.episode.episode_return,
-                "length": film.episode.length,
-                "file": str(film.path),
-            }
-            for film in films
-        ],
+        "episodes": [film.as_json() for film in films],
         "best_of": games.best_of,
     }
 
@@ -235,7 +236,7 @@ def _rate(real: float, fps: float | None, speed: float) -> tuple[float, Fraction
     there = real * speed
     if fps is not None and fps > there:
         raise ConfigError(
-            f"--fps {fps:g} is more than the {there:g} frames a second that there are",
+            f"--fps {fps:g} is more than the {there:g} frames per second that there are",
             "leave it out for all of them; --speed makes the film faster",
         )
     rate = min(there, real) if fps is None else fps

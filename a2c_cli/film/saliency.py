@@ -22,7 +22,7 @@ METHODS = ("gradient", "perturbation")
 _PATCH = 5.0  # σ in pixels of the patch that is blurred, and the distance between two patches
 _BLUR = 3.0  # σ in pixels of the blur itself
 _BATCH = 64  # observations
-_MEMORY = 0.97  # of the scale, a decision: half is forgotten in 23 (1.5 s of an Atari game)
+_MEMORY = 0.97  # of the scale, per decision: half is forgotten in 23 (1.5 s of an Atari game)
 
 
 def gradient_maps(

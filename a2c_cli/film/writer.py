@@ -38,14 +38,14 @@ class VideoWriter:
     left odd after scaling, which yuv420p cannot hold, get a black line right or below. Colour
     is stored at half resolution: `scale` 2 or more keeps one-pixel colour detail.
 
-    `.gif`: loops for ever; every frame has a palette of its own, so up to 255 colours a frame
+    `.gif`: loops for ever; every frame has a palette of its own, so up to 255 colours per frame
     (an Atari screen has at most 128) are kept to within one level in 255, undithered. Above
     50 fps only every k-th frame is kept, from the first on, k = ⌈fps / 50⌉, at fps / k, so
     that the speed stays true (60 fps becomes 30 fps). Other rates are exact on average.
 
     Args:
         path: name ending in .mp4 or .gif, in a directory that exists.
-        fps: frames a second, 0.001 to 1000.
+        fps: frames per second, 0.001 to 1000.
         scale: whole factor that repeats each pixel in both directions, without blur.
 
     Raises:

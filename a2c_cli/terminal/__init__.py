@@ -1,6 +1,6 @@
 """What people see in a terminal.
 
-- console: the two streams, tables, numbers
+- console: talk, tables, bars, JSON; what is shown while work goes on
 - live:    a run as it goes; results: what commands found
 - signals: Ctrl-C and SIGTERM
 """

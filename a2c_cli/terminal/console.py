@@ -88,7 +88,7 @@ class Display:
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
+def progress_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """A bar with the time left, on a terminal only; gives the function that advances it."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

@@ -80,6 +80,14 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
             ("sha256", result["sha256"]),
         ]
     )  # fmt: skip
+    _print_network(result)
+    if result["filters"] is not None:
+        print_rows([("filters", result["filters"])])
+    Console().print()
+    print_rows([(name, str(value)) for name, value in result["config"].items()])
+
+
+def _print_network(result: Mapping[str, Any]) -> None:
     network = [
         (
             layer["name"],
@@ -107,10 +115,6 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
                 for layer in result["network"]
             ],
         )
-    if result["filters"] is not None:
-        print_rows([("filters", result["filters"])])
-    Console().print()
-    print_rows([(name, str(value)) for name, value in result["config"].items()])
 
 
 def _spark(returns: Sequence[float]) -> list[tuple[str, str]]:
@@ -119,48 +123,53 @@ def _spark(returns: Sequence[float]) -> list[tuple[str, str]]:
     return [("", f"{sparkline(returns)}  {min(returns):,.4g} to {max(returns):,.4g}")]
 
 
-def curves(panels: Sequence[Comparison], output: Path | None, *, json: bool) -> None:
+def curves(comparisons: Sequence[Comparison], output: Path | None, *, json: bool) -> None:
     """Where the curves end; without a file, the curves themselves."""
     from a2c_cli.plots.comparison import summarize_group
-    from a2c_cli.plots.text_plot import draw_text, mark
 
     if json:
         file = None if output is None else str(output)
-        groups = [summarize_group(group) for panel in panels for group in panel.groups]
+        groups = [summarize_group(group) for part in comparisons for group in part.groups]
         print_json({"file": file, "groups": groups})
-        return
-    if output is not None:
-        return
-    console = Console(highlight=False)
+    elif output is None:
+        console = Console(highlight=False)
+        for comparison in comparisons:
+            _print_comparison(console, comparison)
+
+
+def _print_comparison(console: Console, comparison: Comparison) -> None:
+    from a2c_cli.plots.comparison import summarize_group
+    from a2c_cli.plots.text_plot import draw_text, mark
+
     unicode = console.encoding.startswith("utf")
-    for panel in panels:
-        # Without colours, dots would not tell the groups apart.
-        dots = unicode and (console.color_system is not None or len(panel.groups) == 1)
-        console.print(Text(safe_text(panel.env_id), style="bold"), soft_wrap=True)
-        for group in panel.groups:
-            if group.label:
-                console.print(mark(group.number, dots).append(f" {safe_text(group.label)}"))
-        console.print(draw_text(panel, min(console.width, 100), dots=dots), end="", soft_wrap=True)
-        table = Table(box=None, pad_edge=False)
-        for title in ("", "seeds", "steps", "return", "95 % interval"):
-            table.add_column(title, justify="right")
-        for group in panel.groups:
-            summary = summarize_group(group)
-            low, high = summary["ci95"] or (None, None)
-            table.add_row(
-                mark(group.number, dots),
-                str(len(group.runs)),
-                f"{summary['env_steps']:,}",
-                number(summary["mean_return_100"]),
-                "-" if low is None else f"{number(low)} to {number(high)}",
-            )
-        console.print(table)
-        metrics = Table(box=None, show_header=False, pad_edge=False)
-        for metric in panel.series:
-            for group in panel.groups:
-                if metric in group.series:
-                    values = [float(v) for v in group.series[metric].center]
-                    bars = sparkline(values, 20) if unicode else "..."
-                    ends = (f"{values[0]:.3g}", bars, f"{values[-1]:.3g}")
-                    metrics.add_row(mark(group.number, dots), metric.split("/")[-1], *ends)
-        console.print(metrics)
+    # Without colours, dots would not tell the groups apart.
+    dots = unicode and (console.color_system is not None or len(comparison.groups) == 1)
+    console.print(Text(safe_text(comparison.env_id), style="bold"), soft_wrap=True)
+    for group in comparison.groups:
+        if group.label:
+            console.print(mark(group.number, dots).append(f" {safe_text(group.label)}"))
+    plot = draw_text(comparison, min(console.width, 100), dots=dots)
+    console.print(plot, end="", soft_wrap=True)
+    ends = Table(box=None, pad_edge=False)
+    for title in ("", "seeds", "steps", "return", "95 % interval"):
+        ends.add_column(title, justify="right")
+    for group in comparison.groups:
+        summary = summarize_group(group)
+        low, high = summary["ci95"] or (None, None)
+        ends.add_row(
+            mark(group.number, dots),
+            str(len(group.runs)),
+            f"{summary['env_steps']:,}",
+            number(summary["mean_return_100"]),
+            "-" if low is None else f"{number(low)} to {number(high)}",
+        )
+    console.print(ends)
+    metrics = Table(box=None, show_header=False, pad_edge=False)
+    for metric in comparison.series:
+        for group in comparison.groups:
+            if metric in group.series:
+                values = [float(v) for v in group.series[metric].center]
+                bars = sparkline(values, 20) if unicode else "..."
+                shown = (f"{values[0]:.3g}", bars, f"{values[-1]:.3g}")
+                metrics.add_row(mark(group.number, dots), metric.split("/")[-1], *shown)
+    console.print(metrics)

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: what a command does with them, at every stage of its life.
 
-Starting: one line and out, nothing has been begun. Training: finish the step, save, say how to go
-on. Evaluating, filming: `Stopped` unwinds what is open. A second signal always leaves at once,
+Starting: one line and out, nothing has been begun. Training: finish the step, save, say how to
+resume. Evaluating, filming: `Stopped` unwinds what is open. A second signal always leaves at once,
 even from inside a C library that does not come back. The library itself installs no handler.
 """
 

@@ -67,7 +67,7 @@ class Trackers:
             action(tracker)
         except Exception as error:
             del self._open[name]
-            self._warn(f"--tracker {name} failed and is left out from here on: {_describe(error)}")
+            self._warn(f"--tracker {name} failed and is left out from here on: {_one_line(error)}")
             with contextlib.suppress(Exception):
                 tracker.close()
 
@@ -142,7 +142,7 @@ def open_trackers(
             lacks = lacking(opened[name])
         except Exception as error:
             Trackers(opened, warn).close()
-            raise A2CError(f"--tracker {name} did not start: {_describe(error)}", hint) from error
+            raise A2CError(f"--tracker {name} did not start: {_one_line(error)}", hint) from error
         if lacks:
             del opened[name]
             Trackers(opened, warn).close()
@@ -153,5 +153,5 @@ def open_trackers(
     return Trackers(opened, warn)
 
 
-def _describe(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

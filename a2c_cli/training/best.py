@@ -65,13 +65,13 @@ class Scorer:
         seed = int(make_generator(self._config.seed, 3, env_steps, number).integers(2**31))
         env = make_agent_env(agent, seed, agent.spec.id)
         try:
-            games = play_episodes(agent, episodes, seed=seed, env=env, before_step=self._check_stop)
+            games = play_episodes(agent, episodes, seed=seed, env=env, watch=self._check_stop)
             returns = [episode.episode_return for episode in games]
         finally:
             env.close()
         return sum(returns) / len(returns)
 
-    def _check_stop(self) -> None:
+    def _check_stop(self, *step: object) -> None:
         reason = self._should_stop()
         if reason is not None:
             raise StopAskedError(reason)

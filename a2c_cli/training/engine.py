@@ -156,7 +156,7 @@ def _resumed(
         ) from None
     missing = run.open_metrics(saved.metrics_bytes)
     if missing:
-        note = f"{missing:,} bytes of {METRICS} are missing; it goes on with what is left"
+        note = f"{missing:,} bytes of {METRICS} are missing; the run continues with what is left"
         training.reporter.note = note
     if changes:
         run.write_config(to_toml(config))

@@ -13,7 +13,7 @@ from specs import DISCRETE, MULTI, REAL
 from a2c_cli.envs.spec import ActionSpec
 from a2c_cli.film.canvas import BACKGROUND, BOX, POLICY, VALUE, enlarge, tint
 from a2c_cli.film.panel import CURVE, Moment, Panel
-from a2c_cli.film.policy_bars import BAR, TAKEN, Chance, Spread, describe
+from a2c_cli.film.policy_bars import BAR, TAKEN, Chance, Spread, make_bars
 from a2c_cli.policies.distributions import entropy
 
 ATARI = (420, 320)  # a screen of 210 x 160, twice
@@ -23,12 +23,12 @@ def chances(*probabilities: float, taken: int = 0) -> list[Chance]:
     return [Chance(str(i), p, i == taken) for i, p in enumerate(probabilities)]
 
 
-def moment(rows: Any, value: float = 0.0, score: float = 0.0, entropy: float = 0.0) -> Moment:
-    return Moment(score, 0, value, entropy, rows)
+def moment(bars: Any, value: float = 0.0, score: float = 0.0, entropy: float = 0.0) -> Moment:
+    return Moment(score, 0, value, entropy, bars)
 
 
 def where(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.int64]:
-    """(n, 2): row and column of every pixel of exactly this colour."""
+    """(n, 2): bar and column of every pixel of exactly this colour."""
     return np.argwhere((picture == colour).all(axis=2))
 
 
@@ -46,8 +46,8 @@ def test_a_bar_is_as_long_as_its_action_is_probable() -> None:
     picture = panel.draw(moment(chances(0.5, 0.25, 0.125, 0.125, taken=1)))
     long, *short = bars_of(picture, BAR)
     (taken,) = bars_of(picture, TAKEN)
-    row = picture[where(picture, TAKEN)[:, 0].max()]  # the second bar, which is half as long
-    empty = int((row == BOX).all(axis=1).sum())
+    bar = picture[where(picture, TAKEN)[:, 0].max()]  # the second bar, which is half as long
+    empty = int((bar == BOX).all(axis=1).sum())
     assert (taken - 1) / (taken + empty - 1) == pytest.approx(0.25, abs=0.006)
     assert taken == pytest.approx(long / 2, abs=1.5)
     assert short == pytest.approx([long / 4, long / 4], abs=1.5)
@@ -59,18 +59,18 @@ def test_the_entropy_is_drawn_as_a_share_of_its_maximum() -> None:
     lengths = []
     for share in (1.0, 0.5):
         panel = Panel("Game", "sampled", DISCRETE, ATARI)
-        rows = chances(1.0, 0.0, 0.0, 0.0)
-        found = where(panel.draw(moment(rows, entropy=share * math.log(4))), BAR)
+        bars = chances(1.0, 0.0, 0.0, 0.0)
+        found = where(panel.draw(moment(bars, entropy=share * math.log(4))), BAR)
         lengths.append(np.ptp(found[found[:, 0] < 230][:, 1]) + 1)
     assert lengths[1] == pytest.approx(lengths[0] / 2, abs=1.5)
 
 
 def test_the_newest_value_is_at_the_right_end_of_a_curve_that_moves_left() -> None:
     panel = Panel("Game", "sampled", DISCRETE, ATARI)
-    rows = chances(0.25, 0.25, 0.25, 0.25)
+    bars = chances(0.25, 0.25, 0.25, 0.25)
 
     def curve(value: float) -> NDArray[np.int64]:
-        found = where(panel.draw(moment(rows, value)), CURVE)
+        found = where(panel.draw(moment(bars, value)), CURVE)
         return found[(found[:, 0] > 123) & (found[:, 0] < 184)]
 
     for value in [0.0] * 100:
@@ -82,7 +82,7 @@ def test_the_newest_value_is_at_the_right_end_of_a_curve_that_moves_left() -> No
     for _ in range(60):
         later = curve(0.0)
     peak = later[later[:, 0] < 132]
-    step = (panel.draw(moment(rows)).shape[1] - 32 - 12) / 149
+    step = (panel.draw(moment(bars)).shape[1] - 32 - 12) / 149
     assert flat[:, 1].max() - peak[:, 1].mean() == pytest.approx(60 * step, abs=5)
 
 
@@ -107,8 +107,8 @@ def test_every_frame_and_policy_gives_a_whole_picture_with_even_sides(
     outputs = np.zeros(action.outputs, np.float32)
     taken = {"discrete": 1, "multidiscrete": np.array([1, 2])}.get(action.kind, outputs)
     log_std = np.zeros(2, np.float32)
-    rows = describe(action, outputs, log_std, taken)
-    picture = panel.draw(moment(rows, entropy=entropy(action, outputs, log_std)))
+    bars = make_bars(action, outputs, log_std, taken)
+    picture = panel.draw(moment(bars, entropy=entropy(action, outputs, log_std)))
     game = np.full((*frame, 3), 200, np.uint8)
     whole = panel.compose(game, picture)
     height, width, _ = whole.shape
@@ -123,47 +123,47 @@ def test_every_frame_and_policy_gives_a_whole_picture_with_even_sides(
 @pytest.mark.parametrize("count", [9, 10, 18])
 def test_every_action_of_a_game_has_a_bar(count: int) -> None:
     action = ActionSpec("discrete", (count,), start=(0,))
-    rows = chances(*[1 / count] * count)
-    picture = Panel("Game", "sampled", action, ATARI, legend=True).draw(moment(rows))
+    bars = chances(*[1 / count] * count)
+    picture = Panel("Game", "sampled", action, ATARI, legend=True).draw(moment(bars))
     halves = [picture] if count == 9 else np.array_split(picture, 2, axis=1)
     assert sum(len(bars_of(h, BAR)) + len(bars_of(h, TAKEN)) for h in halves) == count
 
 
 def test_of_more_actions_than_fit_the_most_probable_are_shown() -> None:
     action = ActionSpec("discrete", (500,), start=(0,))
-    rows = chances(*[0.0] * 499, 1.0, taken=499)
-    picture = Panel("Game", "sampled", action, ATARI).draw(moment(rows))
+    bars = chances(*[0.0] * 499, 1.0, taken=499)
+    picture = Panel("Game", "sampled", action, ATARI).draw(moment(bars))
     (length,) = bars_of(picture, TAKEN)
     assert length > 40
     assert where(picture, TAKEN)[:, 0].max() < 420
 
 
 def test_large_numbers_stay_in_their_place() -> None:
-    rows = chances(0.25, 0.25, 0.25, 0.25)
+    bars = chances(0.25, 0.25, 0.25, 0.25)
     pictures = []
     for value in (1.5, -3.4e38):
         panel = Panel("Game", "sampled", DISCRETE, ATARI)
-        pictures.append(panel.draw(moment(rows, value, score=1e300)))
+        pictures.append(panel.draw(moment(bars, value, score=1e300)))
     head = np.s_[102:121, :52]  # the word that stands before the value
     np.testing.assert_array_equal(pictures[0][head], pictures[1][head])
     assert (pictures[1][60:95, 206:230] == BACKGROUND).all()  # between score and step
 
 
-def test_rows_of_a_categorical_policy() -> None:
+def test_bars_of_a_categorical_policy() -> None:
     named = ActionSpec("discrete", (2,), meanings=("NOOP", "UPFIRE"), start=(0,))
-    rows = describe(named, np.array([0.0, math.log(3)], np.float32), None, 1)
-    assert [(r.name, r.taken) for r in rows] == [("NOOP", False), ("UPFIRE", True)]  # type: ignore[union-attr]
-    assert [r.probability for r in rows] == pytest.approx([0.25, 0.75])  # type: ignore[union-attr]
-    rows = describe(MULTI, np.zeros(5, np.float32), None, np.array([1, 0]))
-    assert [r.name for r in rows] == ["0: 0", "0: 1", "1: 0", "1: 1", "1: 2"]
-    assert [r.taken for r in rows] == [False, True, True, False, False]
-    assert [r.probability for r in rows] == pytest.approx([1 / 2] * 2 + [1 / 3] * 3)  # type: ignore[union-attr]
+    bars = make_bars(named, np.array([0.0, math.log(3)], np.float32), None, 1)
+    assert [(r.name, r.taken) for r in bars] == [("NOOP", False), ("UPFIRE", True)]  # type: ignore[union-attr]
+    assert [r.probability for r in bars] == pytest.approx([0.25, 0.75])  # type: ignore[union-attr]
+    bars = make_bars(MULTI, np.zeros(5, np.float32), None, np.array([1, 0]))
+    assert [r.name for r in bars] == ["0: 0", "0: 1", "1: 0", "1: 1", "1: 2"]
+    assert [r.taken for r in bars] == [False, True, True, False, False]
+    assert [r.probability for r in bars] == pytest.approx([1 / 2] * 2 + [1 / 3] * 3)  # type: ignore[union-attr]
 
 
-def test_rows_of_a_gaussian_policy_are_in_the_environments_units() -> None:
+def test_bars_of_a_gaussian_policy_are_in_the_environments_units() -> None:
     mean = np.array([0.5, -0.5], np.float32)
-    rows = describe(REAL, mean, np.log(np.array([0.1, 0.2], np.float32)), np.array([1.0, 0.0]))
-    first, second = rows
+    bars = make_bars(REAL, mean, np.log(np.array([0.1, 0.2], np.float32)), np.array([1.0, 0.0]))
+    first, second = bars
     assert isinstance(first, Spread)
     assert isinstance(second, Spread)
     # The bounds are [-2, 2] and [0, 10]: half their ranges 2 and 5, the middles 0 and 5.
@@ -175,8 +175,8 @@ def test_rows_of_a_gaussian_policy_are_in_the_environments_units() -> None:
 
 def test_a_gaussians_band_mean_and_action_are_where_they_belong() -> None:
     action = ActionSpec("continuous", (1,), (1,), "float32", low=(-1.0,), high=(1.0,))
-    rows = [Spread("action 0", -1.0, 1.0, 0.0, 0.5, 1.0)]
-    picture = Panel("Game", "sampled", action, ATARI).draw(moment(rows))
+    bars = [Spread("action 0", -1.0, 1.0, 0.0, 0.5, 1.0)]
+    picture = Panel("Game", "sampled", action, ATARI).draw(moment(bars))
     ground = where(picture[257:], BOX)[:, 1]
     band, taken = where(picture[257:], BAR)[:, 1], where(picture[257:], TAKEN)[:, 1]
     left, right = ground.min(), taken.mean()  # the action is at the upper bound
@@ -203,8 +203,8 @@ def test_enlarging_repeats_pixels() -> None:
 
 
 def test_a_title_from_a_strangers_file_stays_in_its_place() -> None:
-    rows = chances(1.0, 0.0, 0.0, 0.0)
-    usual = Panel("Game", "sampled", DISCRETE, ATARI).draw(moment(rows))
-    long = Panel("W\x1b" * 500, "sampled", DISCRETE, ATARI).draw(moment(rows))
+    bars = chances(1.0, 0.0, 0.0, 0.0)
+    usual = Panel("Game", "sampled", DISCRETE, ATARI).draw(moment(bars))
+    long = Panel("W\x1b" * 500, "sampled", DISCRETE, ATARI).draw(moment(bars))
     np.testing.assert_array_equal(usual[40:], long[40:])
     np.testing.assert_array_equal(usual[:, -80:], long[:, -80:])

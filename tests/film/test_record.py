@@ -19,7 +19,7 @@ from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError
 from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.film.camera import Camera
 from a2c_cli.film.panel import Moment, Panel
-from a2c_cli.film.policy_bars import describe
+from a2c_cli.film.policy_bars import make_bars
 from a2c_cli.policies.agent import Decision
 from a2c_cli.policies.distributions import entropy
 from a2c_cli.runs.loading import make_agent_env
@@ -157,10 +157,10 @@ def drawn_by_camera(run: Path, steps: int) -> tuple[list[Any], list[Any], list[A
     def watch(obs: Any, decision: Any, so_far: Any) -> None:
         camera.watch(obs, decision, so_far)
         action, log_std = agent.spec.action, agent.network.log_std
-        rows = describe(action, decision.outputs, log_std, decision.action)
+        bars = make_bars(action, decision.outputs, log_std, decision.action)
         uncertainty = entropy(action, decision.outputs, log_std)
         moments.append(
-            Moment(so_far.episode_return, so_far.length, decision.value, uncertainty, rows)
+            Moment(so_far.episode_return, so_far.length, decision.value, uncertainty, bars)
         )
 
     env.on_frame = on_frame
@@ -170,7 +170,7 @@ def drawn_by_camera(run: Path, steps: int) -> tuple[list[Any], list[Any], list[A
     own = panel((2 * frames[0].shape[0], 2 * frames[0].shape[1]))
     panels = [own.draw(moment) for moment in moments]
     final = Moment(episode.episode_return, episode.length, *[
-        getattr(moments[-1], name) for name in ("value", "entropy", "rows")
+        getattr(moments[-1], name) for name in ("value", "entropy", "bars")
     ])  # fmt: skip
     return pictures, frames, [*panels, own.redraw(final)]
 

@@ -10,14 +10,17 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
-from rich.live import Live
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from a2c_cli.text import safe_text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -74,6 +77,8 @@ class Display:
 
     def _redraw(self, picture: RenderableType) -> None:
         if self._picture is None:
+            from rich.live import Live  # imports more than most commands need
+
             self._picture = Live(console=self._console, refresh_per_second=4)
             self._picture.start()
         self._picture.update(picture)

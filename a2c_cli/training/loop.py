@@ -83,7 +83,7 @@ class Training:
         self._state.clock.start()
         self._report()
         try:
-            stopped = self._play()
+            stopped = self._play_to_the_end()
             self._save()
         except DivergedError as error:
             return self._end_diverged(f"{error.message}; {error.hint}")
@@ -101,19 +101,18 @@ class Training:
         self._report(logged=counters.last_line == counters.env_steps)
         return self._end(stopped)
 
-    def _play(self) -> str:
-        """Play and learn; returns why that ended."""
+    def _play_to_the_end(self) -> str:
+        """Play and learn; returns why that ended, as `TrainResult.stopped`."""
         try:
             if self._log.due:  # a stop in the middle of its evaluation has left it unwritten
                 self._end_interval()
-            return "completed" if self._state.over else self._play_on()
+            return "completed" if self._state.over else self._play()
         except StopAskedError as stop:
             return str(stop)
 
-    def _play_on(self) -> str:
-        counters, learner, total = (
-            self._state.counters, self._state.learner, self._state.config.total_steps
-        )  # fmt: skip
+    def _play(self) -> str:
+        counters, learner = self._state.counters, self._state.learner
+        total = self._state.config.total_steps
         if counters.episode_over:
             self._filmer.begin(counters.episodes + 1)
         start = None if counters.episode_over else self._obs

@@ -24,6 +24,7 @@ from process import Outcome, run_python
 from a2c_cli import TrainConfig, train
 from a2c_cli.config.text import to_toml
 from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.sweep.trial import run_trial
 from a2c_cli.tracking.tracker import find_tracker
 
 ALL = ("tensorboard", "wandb", "trackio")
@@ -329,6 +330,21 @@ def test_a_checkpoint_does_not_make_us_import_a_tracker(
     ]
     done = toys("--resume", "run", "--tracker", "toys:Toy")
     assert done.code == 0, done.stderr
+    assert (run / "toy.jsonl").read_text() == (run / "metrics.jsonl").read_text()
+
+
+def test_a_sweep_names_the_trackers_of_its_own_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sweeptoys.py").write_text(TOY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = TrainConfig(
+        env="CartPole-v1", total_steps=400, log_every=100, tracker=("sweeptoys:Toy",)
+    )
+    run = tmp_path / "run"
+    assert run_trial(config, run, lambda told: None, stop_after(150)) == ("interrupted", "")
+    assert run_trial(config, run, lambda told: None, lambda: None) == ("completed", "")
     assert (run / "toy.jsonl").read_text() == (run / "metrics.jsonl").read_text()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
+
 from a2c_cli import TrainConfig, train
 from a2c_cli.training.guards import FIRST, Guards
 
@@ -114,6 +116,7 @@ def test_a_network_that_really_goes_blind(tmp_path: Path) -> None:
     assert "are dead: the network is blind" in warnings
 
 
+@pytest.mark.slow
 def test_a_run_that_does_well_hears_nothing(tmp_path: Path) -> None:
     config = TrainConfig(env="CartPole-v1", total_steps=20_000, log_every=2000)
     assert train(config, run_dir=tmp_path / "run").warnings == ()

@@ -5,6 +5,7 @@
 - returns, losses: the formulas
 - segment:    T transitions and T+1 observations
 - schedules, scales, optimizer: step sizes, running scales, the step itself
+- natural:    the natural gradient: Fisher products, conjugate gradients, line search
 - entropy:    the bonus, and the floor under the entropy
 - calibration: the first steps, from which the network's start is made
 - prediction: the auxiliary task

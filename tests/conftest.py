@@ -47,7 +47,8 @@ def cli(
 def cartpole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of 1,500 steps on CartPole; read only."""
     path = tmp_path_factory.mktemp("runs") / "cartpole"
-    train(TrainConfig(env="CartPole-v1", total_steps=1500, log_every=500, seed=3), run_dir=path)
+    settings = {"total_steps": 1500, "log_every": 500, "policy_step": "gradient"}
+    train(TrainConfig(env="CartPole-v1", seed=3, **settings), run_dir=path)
     return path
 
 

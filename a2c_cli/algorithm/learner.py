@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from a2c_cli.algorithm.calibration import Calibration
+from a2c_cli.algorithm.natural_update import NaturalUpdate
 from a2c_cli.algorithm.scales import RewardScaler
 from a2c_cli.algorithm.segment import Segment
 from a2c_cli.algorithm.update import Update, UpdateStats
@@ -43,7 +44,8 @@ class Learner:
         c = self._config = config
         self.policy = Trainable(c, spec, device or torch.device("cpu"), precision)
         self.agent, self.network = self.policy.agent, self.policy.network
-        self.update = Update(c, self.policy)
+        rule = NaturalUpdate if c.policy_step == "natural" else Update
+        self.update = rule(c, self.policy)
         self._scaler = RewardScaler(c.gamma) if c.reward_transform == "scale" else None
         self._calibration = Calibration(spec, c.calibration_steps)
         self._segments = [Segment(spec, c.n_steps)]
@@ -86,14 +88,32 @@ class Learner:
         closing = self.agent.prepare(step.next_obs)
         segment.close(closing)
         self.policy.remember(closing)
-        if len(self._segments) < c.segments_per_update:
-            self._segments.append(Segment(self.agent.spec, c.n_steps))
+        if not self._rollout_full:
+            self._segments.append(Segment(self.agent.spec, self._next_length))
             return None
         stats = self.update(self._segments, progress)
         del self._segments[1:]
         self._segments[0].clear()
         self.policy.forget()
         return stats
+
+    @property
+    def _rollout_full(self) -> bool:
+        """Whether it is time for an update.
+
+        Segments that a truncation has cut short count as whole for the gradient's small steps; a
+        natural step waits for all of its T steps.
+        """
+        if self._config.policy_step == "natural":
+            return sum(s.steps for s in self._segments) >= self._config.n_steps
+        return len(self._segments) >= self._config.segments_per_update
+
+    @property
+    def _next_length(self) -> int:
+        """T of the next segment of this rollout."""
+        if self._config.policy_step == "natural":
+            return self._config.n_steps - sum(s.steps for s in self._segments)
+        return self._config.n_steps
 
     def _calibrate(self, obs: Obs) -> None:
         self._calibration.add(obs)
@@ -138,7 +158,7 @@ class Learner:
         number = len({k.split(".")[1] for k in state if k.startswith("segment.")})
         self._segments = []
         for i in range(number):
-            segment = Segment(self.agent.spec, self._config.n_steps)
+            segment = Segment(self.agent.spec, self._next_length)
             segment.set_state(_part(state, f"segment.{i}."))
             self._segments.append(segment)
         for segment in self._segments:

@@ -1,57 +1,100 @@
-"""The natural gradient step: Fisher products, conjugate gradients, line search. PURE.
+"""The natural gradient: the direction in which the policy, not its parameters, moves best. PURE.
 
-Of all steps Δθ that change the policy by the same KL divergence, the one that gains most:
+    x = F⁻¹ g,     Δθ = √(2δ / xᵀFx) · x
 
-    g = ∇J                                   the policy gradient
-    F = E_s E_a [ ∇log π(a|s) ∇log π(a|s)ᵀ ] the Fisher matrix of the policy
-    x ≈ (F + d I)⁻¹ g                        by conjugate gradients, from products F v alone
-    s = √(2δ / xᵀ(F + d I)x) x               so that KL ≈ ½ sᵀFs ≤ δ
-    θ ← θ + α s                              α ≤ 1 by a line search: KL ≤ δ, and J improves
+where g is the gradient of the surrogate and F the Fisher information of the policy, the second
+derivative of KL(π_old ‖ π_θ) at θ_old. Of all steps of the same KL divergence δ this one raises the
+surrogate most, whatever the parameters are called. F is never formed: conjugate gradients need only
+its products with vectors.
 
-It depends on the policies around θ, not on how the network writes them down: with layers scaled
-otherwise, or other units of an output, x leads to the same policies, which g does not.
-
-Source: Kakade 2001 (A Natural Policy Gradient); Peters and Schaal 2008 (doi
-10.1016/j.neucom.2007.11.026); Schulman et al. 2015 (TRPO, arXiv 1502.05477), appendix C. TRPO's
-line search accepts α s of the fixed lengths 1, ½, ¼, ...; this one shortens to where KL ≈ δ.
+Sources: Kakade 2001, "A Natural Policy Gradient"; Peters and Schaal 2008, "Natural Actor-Critic";
+Schulman et al. 2015 (arXiv 1502.05477) for conjugate gradients and the line search.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from a2c_cli.envs.spec import ActionSpec
-from a2c_cli.policies.distributions import divergence
-
-Product = Callable[[Tensor], Tensor]
-
-_SOLVED = 1e-8  # of the right-hand side's norm, at which conjugate gradients stop
-_TRIES = 10  # of a line search
+_MOST_TRIES = 10  # of a line search
+_INSIDE = 0.98  # of δ, where a step that was too long is shortened to
+_TINY = 1e-10
 
 
-class Step(NamedTuple):
-    """A step of the policy's parameters before its line search.
+class FisherProduct:
+    """v ↦ (F + damping · I) v, by differentiating the mean KL divergence twice.
 
     Args:
-        step: (parameters,) s.
-        residual: ‖g - (F + d I)x‖ / ‖g‖, what conjugate gradients have left undone; 0 to 1.
+        kl: mean over the states of KL(π_old ‖ π_θ), a scalar with gradient, at θ = θ_old.
+        parameters: θ.
+        damping: added to F's diagonal: directions that no state tells about stay short.
     """
 
-    step: Tensor
-    residual: float
+    def __init__(self, kl: Tensor, parameters: Sequence[Tensor], damping: float) -> None:
+        self._parameters, self._damping = list(parameters), damping
+        self._gradient = flatten(torch.autograd.grad(kl, self._parameters, create_graph=True))
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """The product with a (parameters,) vector; same shape."""
+        along: Tensor = self._gradient @ vector
+        product = flatten(torch.autograd.grad(along, self._parameters, retain_graph=True))
+        damped: Tensor = product + self._damping * vector
+        return damped
 
 
-class Accepted(NamedTuple):
-    """What a line search has come to.
+def conjugate_gradients(
+    product: Callable[[Tensor], Tensor], target: Tensor, iterations: int
+) -> tuple[Tensor, float]:
+    """x ≈ A⁻¹ b of a positive definite A, from its products alone.
+
+    Source: Hestenes and Stiefel 1952.
 
     Args:
-        fraction: α; 0 if no step was good enough.
-        kl: KL(before ‖ after) in nats; 0 without a step.
+        product: v ↦ A v.
+        target: (n,) b.
+        iterations: at most so many; n would be exact but for rounding.
+
+    Returns:
+        (n,) x, and what is left, ‖b - A x‖ / ‖b‖.
+    """
+    x = torch.zeros_like(target)
+    residual, direction = target.clone(), target.clone()
+    square = start = float(residual @ residual)
+    for _ in range(iterations):
+        if square <= _TINY * start:
+            break
+        image = product(direction)
+        length = square / (float(direction @ image) + _TINY * start)
+        x = x + length * direction
+        residual = residual - length * image
+        following = float(residual @ residual)
+        direction = residual + following / square * direction
+        square = following
+    return x, (square / start) ** 0.5 if start > 0.0 else 0.0
+
+
+def scaled_to(direction: Tensor, product: Callable[[Tensor], Tensor], bound: float) -> Tensor:
+    """√(2δ / xᵀFx) · x: the step along x whose KL divergence is δ, to second order.
+
+    Args:
+        direction: (n,) x.
+        product: v ↦ F v.
+        bound: δ in nats.
+    """
+    curvature = float(direction @ product(direction))
+    length: float = (2.0 * bound / max(curvature, _TINY)) ** 0.5
+    return direction * length
+
+
+class Search(NamedTuple):
+    """How a line search ended.
+
+    Args:
+        fraction: of the step that was taken; 0 where nothing was accepted.
+        kl: of what was taken, in nats.
         tries: steps that were looked at.
     """
 
@@ -60,104 +103,41 @@ class Accepted(NamedTuple):
     tries: int
 
 
-def fisher_product(
-    action: ActionSpec,
-    outputs: Tensor,
-    log_std: Tensor | None,
-    parameters: Sequence[Tensor],
-    damping: float,
-) -> Product:
-    """v ↦ (F + d I) v for the mean Fisher matrix over N observations, without building F.
+def line_search(measure: Callable[[float], tuple[float, float]], bound: float) -> Search:
+    """The longest fraction of a step, of a few, that keeps to δ and raises the surrogate.
 
-    F is the second derivative of mean_s KL(π_θ₀(·|s) ‖ π_θ(·|s)) in θ at θ₀, so F v = ∇(∇KL · v):
-    the gradient of a scalar, as cheap as two backward passes.
+    A step whose divergence is too large is shortened by √(δ / KL), as that is quadratic in it; one
+    that does not raise the surrogate by half.
 
     Args:
-        action: the action space.
-        outputs: (N, action.outputs) logits or means, with gradient.
-        log_std: (numbers,) ln σ with gradient for continuous actions, else None.
-        parameters: on which outputs and log_std depend.
-        damping: d ≥ 0, for directions in which the policy hardly depends on θ.
-    """
-    frozen = None if log_std is None else log_std.detach()
-    kl = divergence(action, outputs.detach(), outputs, frozen, log_std).mean()
-    slope = flat(torch.autograd.grad(kl, parameters, create_graph=True))
-
-    def product(v: Tensor) -> Tensor:
-        found = torch.autograd.grad(slope @ v, parameters, retain_graph=True)
-        return flat(found) + damping * v
-
-    return product
-
-
-def conjugate_gradients(product: Product, b: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """x with A x ≈ b for a symmetric positive A, after at most so many products with A.
-
-    Hestenes and Stiefel 1952: in exact arithmetic x is A⁻¹b after as many iterations as A has
-    distinct eigenvalues, and the best approximation of its Krylov space before that.
-
-    Args:
-        product: v ↦ A v.
-        b: (n,) the right-hand side.
-        iterations: the most products; fewer where ‖b - A x‖ ≤ 1e-8 ‖b‖ before.
-
-    Returns:
-        (n,) x, and (n,) b - A x.
-    """
-    x, residual = torch.zeros_like(b), b.clone()
-    direction, square = residual.clone(), float(b @ b)
-    enough = _SOLVED**2 * square
-    for _ in range(iterations):
-        if square <= enough:
-            break
-        image = product(direction)
-        curvature = float(direction @ image)
-        if curvature <= 0.0:  # only by rounding, where A hardly sees this direction
-            break
-        x += square / curvature * direction
-        residual -= square / curvature * image
-        square, before = float(residual @ residual), square
-        direction = residual + square / before * direction
-    return x, residual
-
-
-def natural_step(product: Product, gradient: Tensor, bound: float, iterations: int) -> Step:
-    """s = √(2δ / xᵀAx) x with A x ≈ g: up the natural gradient, as far as KL ≈ δ.
-
-    Args:
-        product: v ↦ A v with A = F + d I; see `fisher_product`.
-        gradient: (parameters,) g, of what is to grow.
-        bound: δ > 0 in nats.
-        iterations: of conjugate gradients.
-    """
-    x, residual = conjugate_gradients(product, gradient, iterations)
-    curvature = float(x @ gradient)  # xᵀAx: conjugate gradients leave a residual orthogonal to x
-    norm = float(gradient.norm())
-    if curvature <= 0.0:  # no gradient, no step
-        return Step(torch.zeros_like(x), 0.0)
-    return Step(math.sqrt(2.0 * bound / curvature) * x, float(residual.norm()) / norm)
-
-
-def line_search(look: Callable[[float], tuple[float, float]], bound: float) -> Accepted:
-    """The longest step α s that was found with KL ≤ δ and a gain.
-
-    α is 1 at first. A step that goes too far is shortened to .95 √(δ / KL) of itself, for the
-    divergence is nearly quadratic; one that gains nothing, to a half.
-
-    Args:
-        look: takes the step α s and returns its KL divergence in nats and what it gains.
-        bound: δ > 0 in nats.
+        measure: from a fraction of the step to its KL divergence and the surrogate's gain.
+        bound: δ in nats.
     """
     fraction = 1.0
-    for tries in range(1, _TRIES + 1):
-        kl, gain = look(fraction)
+    for tries in range(1, _MOST_TRIES + 1):
+        kl, gain = measure(fraction)
         if kl <= bound and gain > 0.0:
-            return Accepted(fraction, kl, tries)
-        too_far = bound < kl < math.inf
-        fraction *= 0.95 * math.sqrt(bound / kl) if too_far else 0.5
-    return Accepted(0.0, 0.0, _TRIES)
+            return Search(fraction, kl, tries)
+        too_long = kl > bound  # not so where it is not a number: then half of it is tried
+        fraction *= min(0.9, _INSIDE * (bound / kl) ** 0.5) if too_long else 0.5
+    return Search(0.0, 0.0, _MOST_TRIES)
 
 
-def flat(tensors: Sequence[Tensor]) -> Tensor:
-    """(n,) the entries of all tensors, one after the other."""
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """(n,) all numbers one after the other."""
+    return torch.cat([t.reshape(-1) for t in tensors])
+
+
+@torch.no_grad()
+def move(parameters: Sequence[Tensor], start: Tensor, step: Tensor) -> None:
+    """θ ← start + step.
+
+    Args:
+        parameters: θ, changed in place.
+        start, step: (n,) as `flatten` orders them.
+    """
+    place = 0
+    for parameter in parameters:
+        part = slice(place, place + parameter.numel())
+        parameter.copy_((start[part] + step[part]).view_as(parameter))
+        place = part.stop

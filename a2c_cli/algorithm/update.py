@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,9 +51,18 @@ class UpdateStats:
     explained_variance: float
     learning_rate: float
     entropy_coef: float
-    approx_kl: float  # nats, of the step before it is shortened; NaN if not measured
-    prediction_loss: float  # 1 = no better than each cell's rate; NaN if nothing is predicted
-    dead_units: Mapping[str, float]  # share of a layer's ReLU units silent throughout, by layer
+    approx_kl: float = math.nan  # nats, of the step before it is shortened; NaN if not measured
+    prediction_loss: float = (
+        math.nan
+    )  # 1 = no better than each cell's rate; NaN if nothing is predicted
+    # Share of a layer's ReLU units that were silent throughout, by layer.
+    dead_units: Mapping[str, float] = field(default_factory=dict)
+    # Of a natural-gradient step: KL of what was taken; ‖g - Fx‖ / ‖g‖, what conjugate gradients
+    # left; steps that the line search looked at; 1 if it accepted none.
+    kl: float = math.nan
+    cg_residual: float = math.nan
+    line_search_steps: float = math.nan
+    rejected_steps: float = math.nan
 
     def metrics(self) -> dict[str, float]:
         """By their names in metrics.jsonl after `train/`; `dead_units` is the worst layer's."""
@@ -103,13 +112,14 @@ class Update:
             DivergedError: loss or gradient is not finite; nothing has been changed.
         """
         c, policy, mean = self._config, self._policy, self._config.loss_reduction
-        outputs, values, features = policy.evaluate(_observations(segments))
-        log_prob, entropy, returns, value = self._terms(segments, outputs, values)
+        outputs, values, features = policy.evaluate(observations_of(segments))
+        terms = evaluate_terms(c, policy, segments, outputs, values)
+        _, log_probs, entropy, returns, value = terms
         advantages = self._scale_advantages(returns - value.detach())
         beta = self._entropy_bonus.update(float(entropy.detach().mean()), progress)
         kappa = 0.0 if self._prediction is None else self._prediction.weight(progress)
 
-        policy_loss = losses.policy_loss(log_prob, advantages, mean)
+        policy_loss = losses.policy_loss(log_probs, advantages, mean)
         value_loss = losses.value_loss(value, returns, mean)
         loss = policy_loss + c.value_coef * value_loss + losses.entropy_loss(entropy, beta, mean)
         surprise = torch.tensor(math.nan)
@@ -122,7 +132,7 @@ class Update:
         policy.backward(loss)
         dead_units = policy.dead_units()  # before the step, of the parameters that acted
         grad_norm = clip_gradients(policy.parameters, c.max_grad_norm)
-        self._check_finite(float(loss.detach()), grad_norm)
+        check_finite(float(loss.detach()), grad_norm, self.count)
         kl = self._step(self._rate(progress), outputs.detach())
         return UpdateStats(
             policy_loss=float(policy_loss.detach()),
@@ -137,31 +147,6 @@ class Update:
             dead_units=dead_units,
         )
 
-    def _terms(
-        self, segments: list[Segment], outputs: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """log π(a_t|s_t), H(π(·|s_t)), G_t and V(s_t) of all steps; each (T,).
-
-        Args:
-            outputs, values: one row per observation, those that close a segment included.
-        """
-        c, policy = self._config, self._policy
-        terms = []
-        row = 0
-        for s in segments:
-            steps, rows = slice(row, row + s.steps), slice(row, row + s.steps + 1)
-            row = rows.stop
-            actions = torch.from_numpy(s.actions).to(outputs.device)
-            log_prob, entropy = log_prob_and_entropy(
-                policy.agent.spec.action, outputs[steps], actions, policy.log_std
-            )
-            discounts = torch.from_numpy(c.gamma * (1.0 - s.terminated))
-            rewards = torch.from_numpy(s.rewards)
-            returns = lambda_returns(rewards, discounts, values[rows], c.gae_lambda)
-            terms.append((log_prob, entropy, returns, values[steps]))
-        log_prob, entropy, returns, value = (torch.cat(part) for part in zip(*terms, strict=True))
-        return log_prob, entropy, returns, value
-
     def _scale_advantages(self, advantages: Tensor) -> Tensor:
         mode = self._config.normalize_advantages
         if mode == "none":
@@ -170,14 +155,6 @@ class Update:
         if mode == "update":
             return advantages / (square.sqrt() + 1e-8)
         return advantages / max(self._advantage_scale.update(float(square)), 1e-3)
-
-    def _check_finite(self, loss: float, grad_norm: float) -> None:
-        if not math.isfinite(grad_norm) or not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss is {loss:g} and the gradient's norm {grad_norm:g}"
-                f" after {self.count} updates",
-                "try a smaller --learning-rate or a --reward-transform",
-            )
 
     def _step(self, rate: float, outputs: Tensor) -> float:
         """θ ← θ - η g in the trust region; returns the KL divergence of the full step."""
@@ -213,8 +190,67 @@ class Update:
         self.count = int(state["learner.updates"][0])
 
 
-def _observations(segments: list[Segment]) -> NDArray[Any]:
+class Terms(NamedTuple):
+    """What an objective is made of, of all T steps of a rollout.
+
+    Args:
+        actions: (T,) integers, (T, choices) integers, or (T, numbers) floats.
+        log_probs: (T,) log π(a_t|s_t), with gradient.
+        entropy: (T,) H(π(·|s_t)) in nats, with gradient.
+        returns: (T,) G_t, without gradient.
+        values: (T,) V(s_t), with gradient.
+    """
+
+    actions: Tensor
+    log_probs: Tensor
+    entropy: Tensor
+    returns: Tensor
+    values: Tensor
+
+
+def evaluate_terms(
+    settings: Settings,
+    policy: Trainable,
+    segments: list[Segment],
+    outputs: Tensor,
+    values: Tensor,
+) -> Terms:
+    """The terms of segments, from what the parameters that acted say of their observations.
+
+    Args:
+        outputs, values: one row per observation, those that close a segment included.
+    """
+    parts = []
+    row = 0
+    for s in segments:
+        steps, rows = slice(row, row + s.steps), slice(row, row + s.steps + 1)
+        row = rows.stop
+        actions = torch.from_numpy(s.actions).to(outputs.device)
+        log_probs, entropy = log_prob_and_entropy(
+            policy.agent.spec.action, outputs[steps], actions, policy.log_std
+        )
+        discounts = torch.from_numpy(settings.gamma * (1.0 - s.terminated))
+        rewards = torch.from_numpy(s.rewards)
+        returns = lambda_returns(rewards, discounts, values[rows], settings.gae_lambda)
+        parts.append(Terms(actions, log_probs, entropy, returns, values[steps]))
+    return Terms(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def observations_of(segments: list[Segment]) -> NDArray[Any]:
     """(N, *obs_shape): of all segments, the closing ones included."""
     if len(segments) == 1:  # no copy
         return segments[0].observations
     return np.concatenate([s.observations for s in segments])
+
+
+def check_finite(loss: float, grad_norm: float, updates: int) -> None:
+    """Whether an update may be made.
+
+    Raises:
+        DivergedError: it may not.
+    """
+    if not math.isfinite(grad_norm) or not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss is {loss:g} and the gradient's norm {grad_norm:g} after {updates} updates",
+            "try a smaller --learning-rate or a --reward-transform",
+        )

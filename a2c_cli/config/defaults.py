@@ -12,6 +12,11 @@ NEUTRAL: dict[str, Value] = {
     "entropy_floor": 0.0,
     "entropy_floor_end": 0.0,
     "log_std_init": 0.0,
+    "policy_step": "gradient",
+    "cg_iterations": 10,
+    "fisher_damping": 0.1,
+    "critic_epochs": 10,
+    "critic_minibatch": 128,
     "frame_skip": 1,
     "screen_size": 84,
     "frame_stack": 1,
@@ -22,11 +27,28 @@ NEUTRAL: dict[str, Value] = {
 # A Gaussian policy over a vector differs in these.
 CONTINUOUS: dict[str, Value] = {
     "total_steps": 1_000_000,
+    "gamma": 0.995,
+    "max_kl": 0.04,
+    "log_std_init": -0.5,
+}
+# With --policy-step gradient a vector differs in these, and a Gaussian policy over one in those.
+GRADIENT: dict[str, Value] = {
+    "n_steps": 32,
+    "learning_rate": 2e-3,
+    "learning_rate_schedule": "linear",
+    "entropy_coef": 0.01,
+    "max_kl": 0.0,
+    "max_grad_norm": 0.5,
+}
+GRADIENT_CONTINUOUS: dict[str, Value] = {
+    **GRADIENT,
     "n_steps": 128,
+    "gamma": 0.99,
     "entropy_coef": 0.0,
     "normalize_advantages": "update",
     "learning_rate": 3e-3,
     "max_kl": 0.02,
+    "log_std_init": 0.0,
 }
 
 # The recipe of the notebook this project started from, as it stands there: no discount, one-step

@@ -52,6 +52,8 @@ def before_there_was(
     absent: dict[str, Any] = {"critic_gain": 1.0}
     if not continuous:
         absent["entropy_floor"] = 0.0
+    if not pixels:
+        absent["policy_step"] = "gradient"
     if pixels:
         absent |= {"prediction_coef": 0.0, "calibration_steps": 0}
     return {**absent, **settings}

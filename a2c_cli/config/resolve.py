@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any
 
-from a2c_cli.config.defaults import CONTINUOUS, NEUTRAL
+from a2c_cli.config.defaults import CONTINUOUS, GRADIENT, GRADIENT_CONTINUOUS, NEUTRAL
 from a2c_cli.config.kinds import KINDS, Kind
 from a2c_cli.config.networks import parse_network
 from a2c_cli.config.settings import Settings, TrainConfig, option, settings
 from a2c_cli.errors import ConfigError
 
+_NATURAL = ("--policy-step natural", lambda s: s.policy_step == "natural")
+_PLAIN = ("--policy-step gradient", lambda s: s.policy_step == "gradient")
 # A setting that changes nothing by itself: what it takes, in words and as a test.
 _NEEDS: dict[str, tuple[str, Callable[[Settings], bool]]] = {
     "entropy_coef_end": (
@@ -28,6 +30,10 @@ _NEEDS: dict[str, tuple[str, Callable[[Settings], bool]]] = {
         lambda s: s.learning_rate_schedule != "constant",
     ),
     "prediction_share": ("a --prediction-coef above 0", lambda s: s.prediction_coef > 0.0),
+    **dict.fromkeys(("cg_iterations", "fisher_damping"), _NATURAL),
+    **dict.fromkeys(("critic_epochs", "critic_minibatch"), _NATURAL),
+    **dict.fromkeys(("optimizer", "actor_learning_rate", "value_coef", "loss_reduction"), _PLAIN),
+    **dict.fromkeys(("normalize_advantages", "segments_per_update"), _PLAIN),
     "critic_gain": ("--init orthogonal", lambda s: s.init == "orthogonal"),
     "eval_episodes": ("--eval-every", lambda s: s.eval_every > 0),
 }
@@ -55,9 +61,13 @@ def resolve(
         if name in unused:
             raise _no_effect(config.env, name, kind)
     defaults = {**KINDS[kind].defaults, **(CONTINUOUS if continuous else {})}
+    if given.get("policy_step") == "gradient":
+        defaults |= GRADIENT_CONTINUOUS if continuous else GRADIENT
     filled = {**NEUTRAL, **defaults, **{n: NEUTRAL[n] for n in unused}, **given}
     filled |= _following(filled, given)
     _check_network(config.env, KINDS[kind], filled["network"])
+    if filled["policy_step"] == "natural" and not filled["max_kl"]:
+        raise ConfigError("--policy-step natural needs a --max-kl above 0", "e.g. --max-kl 0.02")
     resolved = Settings(dataclasses.replace(config, **filled, unused=frozenset(unused)))
     for name in asked:
         words, has_effect = _NEEDS.get(name, ("", lambda _: True))

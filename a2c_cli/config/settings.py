@@ -147,6 +147,28 @@ class TrainConfig:
     )
 
     # --- optimizer
+    policy_step: str = setting(
+        "along the natural gradient, by conjugate gradients, or along the plain one",
+        OPTIMIZER,
+        choices=("natural", "gradient"),
+        kinds=("vector",),
+    )
+    cg_iterations: int = setting(
+        "conjugate-gradient iterations of a natural step",
+        OPTIMIZER,
+        low=1,
+        high=1000,
+        kinds=("vector",),
+    )
+    fisher_damping: float = setting(
+        "added to the diagonal of the Fisher matrix", OPTIMIZER, low=0.0, kinds=("vector",)
+    )
+    critic_epochs: int = setting(
+        "passes of the critic over a rollout", OPTIMIZER, low=1, high=1000, kinds=("vector",)
+    )
+    critic_minibatch: int = setting(
+        "steps per minibatch of such a pass", OPTIMIZER, low=1, high=100_000, kinds=("vector",)
+    )
     optimizer: str = setting(
         "RMSProp or Adam, both with bias correction",
         OPTIMIZER,
@@ -165,7 +187,7 @@ class TrainConfig:
     learning_rate_schedule: str = setting("how the step size decays", OPTIMIZER, choices=SHAPES)
     optimizer_eps: float = setting("ε of the optimizer", OPTIMIZER, low=0.0, open_low=True)
     max_kl: float = setting(
-        "a step that moves the policy by more than this KL divergence (nats) is shortened;"
+        "KL divergence δ in nats: a natural step's length; a gradient step beyond it is shortened,"
         " 0 = never",
         OPTIMIZER,
         low=0.0,

@@ -71,6 +71,11 @@ class ActorCritic(nn.Module):
         features, value_features = self.features(obs, precision)
         return self.actor(features), self.critic(value_features).squeeze(-1)
 
+    def values(self, obs: Tensor) -> Tensor:
+        """(N,) state values alone, in float32."""
+        _, value_features = self.features(obs)
+        return self.critic(value_features).squeeze(-1)  # type: ignore[no-any-return]
+
     def features(
         self, obs: Tensor, precision: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor]:

@@ -94,6 +94,21 @@ class Trainable:
         """(numbers,) ln σ of a Gaussian policy, with gradient; None for discrete actions."""
         return getattr(self.network, "log_std", None)
 
+    @property
+    def actor_parameters(self) -> list[Tensor]:
+        """Of the policy: torso, head and ln σ."""
+        parameters: list[Tensor] = [
+            *self.network.torso.parameters(),
+            *self.network.actor.parameters(),
+        ]
+        return parameters if self.log_std is None else [*parameters, self.log_std]
+
+    @property
+    def critic_parameters(self) -> list[Tensor]:
+        """Of the value function, where it has a torso of its own."""
+        assert self.network.critic_torso is not None
+        return [*self.network.critic_torso.parameters(), *self.network.critic.parameters()]
+
     # --- acting
 
     def decide(self, obs: Obs) -> Decision:
@@ -139,11 +154,12 @@ class Trainable:
             self._gradient.write(self._pixels, self._memories(), self._features.grad)
 
     @torch.no_grad()
-    def outputs_of(self, rows: slice) -> Tensor:
+    def outputs_of(self, rows: slice | Tensor) -> Tensor:
         """(n, outputs) of some of the last `evaluate`'s observations, by today's parameters."""
         if self._gradient is None:
             outputs, _ = self.network(self._pixels[rows].to(self._device), self._precision)
         else:
+            assert isinstance(rows, slice)
             features = self._gradient.features(len(self._pixels), rows)
             outputs = self.network.actor(features)
         return outputs  # type: ignore[no-any-return]

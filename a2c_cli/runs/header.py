@@ -113,6 +113,11 @@ class _Document(BaseModel):
     versions: dict[str, Text]
 
 
+def _as_json(document: Mapping[str, Any]) -> bytes:
+    """JSON in UTF-8; half a surrogate pair, which is no text, becomes a question mark."""
+    return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def from_document(document: Mapping[str, Any]) -> Header:
     """The header of a document, which may come from a stranger: every value is checked.
 
@@ -121,7 +126,7 @@ def from_document(document: Mapping[str, Any]) -> Header:
         CheckpointError: it is one, with settings that this version no longer has.
     """
     try:
-        read = _Document.model_validate_json(json.dumps(_with_infinities(document)))
+        read = _Document.model_validate_json(_as_json(_with_infinities(document)))
     except ValidationError as error:
         raise ValueError(first_problem(error)) from None
     spec = read.env

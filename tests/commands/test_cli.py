@@ -108,8 +108,9 @@ def test_resume_goes_on_in_place(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_diverged_run_ends_with_code_1_and_its_last_checkpoint(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("train", "--env", "Pendulum-v1", "--total-steps", 500, "--learning-rate", "1e30",
-                  "--max-grad-norm", 0, "--optimizer", "rmsprop", "--reward-transform", "none",
-                  "--run-dir", tmp_path / "run", "--json")  # fmt: skip
+                  "--max-grad-norm", 0, "--policy-step", "gradient", "--optimizer", "rmsprop",
+                  "--reward-transform", "none", "--json",
+                  "--run-dir", tmp_path / "run")  # fmt: skip
     assert outcome.code == 1
     assert json.loads(outcome.stdout)["stopped"] == "diverged"
     assert "error: the run diverged" in outcome.stderr

@@ -294,13 +294,13 @@ def test_every_setting_has_one_option_spelt_like_it_and_every_option_is_document
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("gamma", "0.99"),
+        ("gamma", "atari 0.99, image 0.99, vector 0.99, continuous 0.995"),
         ("life_loss", "on"),
         ("histograms", "off"),
         ("tracker", "none"),
         ("network", "atari a3c, image nature, vector mlp"),
-        ("max_kl", "atari 0.05, image 0.05, vector 0.0, continuous 0.02"),
-        ("n_steps", "atari 80, image 80, vector 32, continuous 128"),
+        ("max_kl", "atari 0.05, image 0.05, vector 0.02, continuous 0.04"),
+        ("n_steps", "atari 80, image 80, vector 1,024"),
         ("total_steps", "atari 2,500,000, image 2,500,000, vector 500,000, continuous 1,000,000"),
     ],
 )

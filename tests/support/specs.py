@@ -31,9 +31,11 @@ def pixel_spec(
 
 
 def settings_for(spec: EnvSpec, **values: Any) -> TrainConfig:
-    """A resolved configuration; without a calibration, so that the first step is learned from."""
+    """A run's settings: plain gradient steps, the first of them learned from, unless told else."""
+    plain: dict[str, Any] = {"policy_step": "gradient"}
     if spec.kind != "vector":
-        values = {"calibration_steps": 0, **values}
+        plain = {"calibration_steps": 0}
+    values = {**plain, **values}
     return resolve(TrainConfig(env=spec.id, **values), spec.kind, continuous=spec.continuous)
 
 

@@ -45,7 +45,14 @@ def test_the_best_is_an_evaluation_that_a_second_one_confirmed(
 def test_a_lucky_draw_is_not_called_best(tmp_path: Path) -> None:
     """Few episodes of a bandit vary much: some first means must not hold, and then do not count."""
     run = tmp_path / "run"
-    untaught = {**BANDIT, "learning_rate": 1e-6, "eval_every": 30, "eval_episodes": 4, "seed": 1}
+    untaught = {
+        "policy_step": "gradient",
+        **BANDIT,
+        "learning_rate": 1e-6,
+        "eval_every": 30,
+        "eval_episodes": 4,
+        "seed": 1,
+    }
     train(TrainConfig(**untaught), run_dir=run)
     lines = [m for m in metrics(run) if "eval/confirmed_mean_reward" in m]
     pairs = [(m["eval/mean_reward"], m["eval/confirmed_mean_reward"]) for m in lines]

@@ -36,7 +36,9 @@ def train_in_pieces(config: TrainConfig, run: Path, stops: list[int]) -> TrainRe
 # --- it learns
 
 
-PLAIN: dict[str, Any] = {"normalize_obs": False, "reward_transform": "none"}
+PLAIN: dict[str, Any] = {
+    "normalize_obs": False, "reward_transform": "none", "policy_step": "gradient",
+}  # fmt: skip
 
 
 def test_finds_the_best_arm_of_a_bandit(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_finds_the_best_arm_of_a_bandit(tmp_path: Path) -> None:
 
 def test_walks_straight_through_a_chain(tmp_path: Path) -> None:
     config = TrainConfig(env="tiny/Chain-v0", total_steps=4000, n_steps=8, learning_rate=5e-3,
-                         reward_transform="none")  # fmt: skip
+                         reward_transform="none", policy_step="gradient")  # fmt: skip
     run = tmp_path / "run"
     assert train(config, run_dir=run).mean_return_100 == 1.0
     lengths = [m["charts/episodic_length"] for m in metrics(run) if "episode" in m]
@@ -176,7 +178,8 @@ def test_returns_are_raw_scores_of_whole_games(tmp_path: Path) -> None:
 
 def test_the_best_checkpoint_has_the_highest_mean_so_far(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    config = TrainConfig(env="CartPole-v1", total_steps=4000, log_every=250)
+    config = TrainConfig(env="CartPole-v1", total_steps=4000, log_every=250,
+                         policy_step="gradient")  # fmt: skip
     result = train(config, run_dir=run)
     assert result.best == run / "best.safetensors"
     best, last = (read_header(run / f"{n}.safetensors")[0] for n in ("best", "last"))
@@ -261,9 +264,12 @@ def test_another_seed_gives_another_run(tmp_path: Path) -> None:
 
 RESUMED: list[tuple[str, dict[str, Any], list[int]]] = [
     ("CartPole-v1", {"total_steps": 600}, [1, 17, 32, 333]),
-    ("CartPole-v1", {"total_steps": 600, "n_steps": 0}, [5, 100, 431]),
-    ("CartPole-v1", {"total_steps": 600, "n_steps": 5, "segments_per_update": 3}, [4, 5, 11, 302]),
+    ("CartPole-v1", {"total_steps": 600, "n_steps": 0, "policy_step": "gradient"}, [5, 100, 431]),
+    ("CartPole-v1", {"total_steps": 600, "n_steps": 90}, [4, 90, 91, 302]),
+    ("CartPole-v1", {"total_steps": 600, "n_steps": 5, "segments_per_update": 3,
+                     "policy_step": "gradient"}, [4, 5, 11, 302]),
     ("CartPole-v1", {"total_steps": 400, "optimizer": "rmsprop", "n_steps": 7,
+                     "policy_step": "gradient",
                      "normalize_advantages": "running"}, [150]),
     ("Pendulum-v1", {"total_steps": 650}, [1, 199, 200, 417]),
     ("FrozenLake-v1", {"total_steps": 300}, [10, 111]),
@@ -362,7 +368,8 @@ def test_a_wrong_request_leaves_no_directory(tmp_path: Path) -> None:
 
 def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
     config = TrainConfig(env="Pendulum-v1", total_steps=500, learning_rate=1e30, max_grad_norm=0.0,
-                         optimizer="rmsprop", reward_transform="none")  # fmt: skip
+                         optimizer="rmsprop", reward_transform="none",
+                         policy_step="gradient")  # fmt: skip
     result = train(config, run_dir=tmp_path / "run")
     assert result.stopped == "diverged"
     assert "--learning-rate" in result.message

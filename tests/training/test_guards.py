@@ -100,8 +100,9 @@ def test_a_fall() -> None:
 
 def test_a_run_that_really_collapses(tmp_path: Path) -> None:
     config = TrainConfig(
-        env="CartPole-v1", total_steps=12_000, log_every=2000, learning_rate=0.05, entropy_coef=0.0
-    )
+        env="CartPole-v1", total_steps=12_000, log_every=2000, learning_rate=0.05, entropy_coef=0.0,
+        policy_step="gradient", entropy_floor=0.0,
+    )  # fmt: skip
     warnings = " ".join(train(config, run_dir=tmp_path / "run").warnings)
     assert "no longer explores" in warnings
     assert "no better than the untrained policy's" in warnings
@@ -110,6 +111,7 @@ def test_a_run_that_really_collapses(tmp_path: Path) -> None:
 def test_a_network_that_really_goes_blind(tmp_path: Path) -> None:
     config = TrainConfig(
         env="CartPole-v1", total_steps=6000, log_every=200, learning_rate=1.0, activation="relu",
+        policy_step="gradient",
         learning_rate_schedule="constant",
     )  # fmt: skip
     warnings = " ".join(train(config, run_dir=tmp_path / "run").warnings)

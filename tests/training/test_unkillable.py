@@ -393,7 +393,9 @@ def test_weights_that_are_not_finite_are_never_saved(
         return stats
 
     monkeypatch.setattr(Update, "__call__", broken)
-    config = TrainConfig(env="CartPole-v1", total_steps=1000, save_every=1e-6)
+    config = TrainConfig(
+        env="CartPole-v1", total_steps=1000, save_every=1e-6, policy_step="gradient"
+    )
     result = train(config, run_dir=tmp_path / "run")
     assert result.stopped == "diverged"
     assert "actor.bias is no longer finite after 5 updates" in result.message
@@ -413,7 +415,7 @@ def test_actions_that_are_not_finite_are_a_divergence(
         return stats
 
     monkeypatch.setattr(Update, "__call__", broken)
-    config = TrainConfig(env="Pendulum-v1", total_steps=1000, log_every=500)
+    config = TrainConfig(env="Pendulum-v1", total_steps=1000, log_every=500, policy_step="gradient")
     result = train(config, run_dir=tmp_path / "run")
     assert result.stopped == "diverged"
     assert "log_std is no longer finite after 1 updates" in result.message

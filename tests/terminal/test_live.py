@@ -75,7 +75,8 @@ def test_the_table_fits_the_terminal_and_shows_what_a_watcher_asks_for(width: in
 
 
 def test_a_log_file_gets_one_line_per_interval(cli: Callable[..., Outcome], tmp_path: Path) -> None:
-    done = cli("train", "--env", "CartPole-v1", "--policy-step", "gradient", "--total-steps", 1000, "--log-every", 200,
+    done = cli("train", "--env", "CartPole-v1", "--policy-step", "gradient", "--total-steps", 1000,
+               "--log-every", 200,
                "--run-dir", tmp_path / "run")  # fmt: skip
     lines = [line for line in done.stderr.splitlines() if line.startswith("step ")]
     steps = [line.split("/")[0].removeprefix("step ") for line in lines]
@@ -97,7 +98,8 @@ def test_warnings_come_as_lines_without_control_characters(
 def test_a_terminal_gets_the_table_and_json_stays_clean(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "a2c_cli", "train", "--env", "CartPole-v1", "--policy-step", "gradient", "--total-steps", "600",
+        [sys.executable, "-m", "a2c_cli", "train", "--env", "CartPole-v1", "--policy-step",
+         "gradient", "--total-steps", "600",
          "--run-dir", str(tmp_path / "run"), "--json"],
         stdout=subprocess.PIPE, stderr=slave,
         env={**os.environ, "COLUMNS": "60", "TERM": "xterm"},

@@ -143,12 +143,12 @@ def test_a_trial_has_its_settings_and_a_readable_place_of_its_own() -> None:
         rate = trial.config.learning_rate
         assert trial.name.endswith(f"/learning_rate={rate}/seed{trial.config.seed}")
         assert (trial.config.total_steps, trial.config.threads) == (100, 1)
-        assert trial.config.n_steps == (32 if trial.env_id == "CartPole-v1" else 80)
+        assert trial.config.n_steps == (1024 if trial.env_id == "CartPole-v1" else 80)
 
 
 def test_long_names_are_cut_and_stay_different() -> None:
     lists = parse_lists(
-        [f"{key}=0.5" for key in ("gamma", "gae_lambda", "value_coef", "entropy_coef",
+        [f"{key}=0.5" for key in ("gamma", "gae_lambda", "fisher_damping", "entropy_coef",
          "entropy_hold", "max_grad_norm", "entropy_floor")] + ["critic_gain=0.5,0.6"]
     )  # fmt: skip
     names = {t.name for t in plan(Request(("CartPole-v1",), (0,), {}, lists))}

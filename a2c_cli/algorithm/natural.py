@@ -13,6 +13,7 @@ Schulman et al. 2015 (arXiv 1502.05477) for conjugate gradients and the line sea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -118,7 +119,7 @@ def line_search(measure: Callable[[float], tuple[float, float]], bound: float) -
         kl, gain = measure(fraction)
         if kl <= bound and gain > 0.0:
             return Search(fraction, kl, tries)
-        too_long = kl > bound  # not so where it is not a number: then half of it is tried
+        too_long = bound < kl < math.inf  # where it is no finite number, half of it is tried
         fraction *= min(0.9, _INSIDE * (bound / kl) ** 0.5) if too_long else 0.5
     return Search(0.0, 0.0, _MOST_TRIES)
 

@@ -187,6 +187,7 @@ def test_the_new_policy_does_not_depend_on_how_its_parameters_are_scaled() -> No
         (lambda f: 0.1 * f, lambda f: 0.3 - f, 0.25),  # halved until it helps
         (lambda f: 0.1 * f, lambda f: -f, 0.0),
         (lambda f: math.nan, lambda f: f, 0.0),
+        (lambda f: math.inf if f > 0.3 else f, lambda f: f, 0.25),
         (lambda f: 100.0, lambda f: f, 0.0),  # as where parameters jump
     ],
 )

@@ -80,11 +80,14 @@ class NaturalUpdate:
 
         policy_loss = losses.policy_loss(terms.log_probs, advantages)
         objective = -policy_loss - losses.entropy_loss(terms.entropy, beta)
-        gradient = flatten(torch.autograd.grad(objective, self._actor, retain_graph=True)).detach()
+        slopes = torch.autograd.grad(objective, self._actor, retain_graph=True)
+        gradient = flatten(slopes).detach()
         value_loss = losses.value_loss(terms.values.detach(), terms.returns)
         norm = float(gradient.norm())
         check_finite(float(objective.detach()) + float(value_loss), norm, self.count)
 
+        for parameter, slope in zip(self._actor, slopes, strict=True):
+            parameter.grad = slope.detach()  # for whoever looks at gradients: trackers
         dead_units = policy.dead_units()
         steps = _rows_of_steps(segments)
         search, residual = self._step(gradient, outputs[steps], terms, advantages, beta, steps)

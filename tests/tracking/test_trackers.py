@@ -30,7 +30,7 @@ from a2c_cli.tracking.tracker import find_tracker
 ALL = ("tensorboard", "wandb", "trackio")
 CONFIG: dict[str, Any] = {
     "env": "CartPole-v1", "total_steps": 1600, "log_every": 200, "seed": 3, "eval_every": 400,
-    "eval_episodes": 1,
+    "eval_episodes": 1, "n_steps": 32,
 }  # fmt: skip
 WATCHED: dict[str, Any] = {"tracker": ALL, "histograms": True, "video_every": 25}
 CLOCK = ("time/fps", "time/elapsed")

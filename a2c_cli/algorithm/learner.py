@@ -44,8 +44,9 @@ class Learner:
         c = self._config = config
         self.policy = Trainable(c, spec, device or torch.device("cpu"), precision)
         self.agent, self.network = self.policy.agent, self.policy.network
-        rule = NaturalUpdate if c.policy_step == "natural" else Update
-        self.update = rule(c, self.policy)
+        self.update: Update | NaturalUpdate = (
+            NaturalUpdate(c, self.policy) if c.policy_step == "natural" else Update(c, self.policy)
+        )
         self._scaler = RewardScaler(c.gamma) if c.reward_transform == "scale" else None
         self._calibration = Calibration(spec, c.calibration_steps)
         self._segments = [Segment(spec, c.n_steps)]

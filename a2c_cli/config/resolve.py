@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, cast
 
 from a2c_cli.config.defaults import CONTINUOUS, GRADIENT, GRADIENT_CONTINUOUS, NEUTRAL
 from a2c_cli.config.kinds import KINDS, Kind
@@ -68,7 +68,7 @@ def resolve(
     _check_network(config.env, KINDS[kind], filled["network"])
     if filled["policy_step"] == "natural" and not filled["max_kl"]:
         raise ConfigError("--policy-step natural needs a --max-kl above 0", "e.g. --max-kl 0.02")
-    resolved = Settings(dataclasses.replace(config, **filled, unused=frozenset(unused)))
+    resolved = cast("Settings", dataclasses.replace(config, **filled, unused=frozenset(unused)))
     for name in asked:
         words, has_effect = _NEEDS.get(name, ("", lambda _: True))
         if not has_effect(resolved):

@@ -4,7 +4,7 @@ One flat frozen dataclass is the single source: the options of `a2c train`, the 
 `config.toml` and of a checkpoint's header are its field names, and `--help` prints its docs.
 
 It has two types. A `TrainConfig` is what was asked for: a field left out is None. `Settings` are
-what a run has: `resolve` has filled every field.
+what a run has: `resolve` has filled every field, so that none of them can be None.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NewType
+from typing import Any, Generic, Never, TypeAlias
+
+from typing_extensions import TypeVar
 
 from a2c_cli.config.checks import Scalar, check_stream, checked
 from a2c_cli.config.kinds import KINDS, PIXELS
@@ -72,49 +74,53 @@ ALGORITHM, OPTIMIZER, NETWORK = "Algorithm", "Optimizer", "Network"
 PREPROCESSING, KEEPING = "Preprocessing", "Keeping and watching"
 
 
+# What a field may be besides its value: None where things were asked for, nothing where resolved.
+Absent = TypeVar("Absent", covariant=True, default=None)
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Generic[Absent]):
     """The settings of one run. Units: steps are agent steps of the environment."""
 
     env: str = ""
     env_args: Mapping[str, Scalar] = field(default_factory=dict)
     seed: int = 0
-    total_steps: int = setting(
+    total_steps: int | Absent = setting(
         "budget in agent steps; the schedules run over it", "Run", low=1, on_resume=True
     )
 
     # --- algorithm
-    n_steps: int = setting(
+    n_steps: int | Absent = setting(
         "steps T per segment; 1 = one-step TD, 0 = whole episodes (REINFORCE with a baseline)",
         ALGORITHM,
         low=0,
         high=100_000,
     )
-    segments_per_update: int = setting(
+    segments_per_update: int | Absent = setting(
         "segments gathered for one update", ALGORITHM, low=1, high=10_000
     )
-    gamma: float = setting("discount factor γ", ALGORITHM, low=0.0, high=1.0)
-    gae_lambda: float = setting(
+    gamma: float | Absent = setting("discount factor γ", ALGORITHM, low=0.0, high=1.0)
+    gae_lambda: float | Absent = setting(
         "λ of the returns; 1 = plain n-step returns", ALGORITHM, low=0.0, high=1.0
     )
-    value_coef: float = setting("weight c of the value loss", ALGORITHM, low=0.0)
-    entropy_coef: float = setting("weight β of the entropy bonus", ALGORITHM, low=0.0)
-    entropy_coef_end: float = setting("β at the end of the budget", ALGORITHM, low=0.0)
-    entropy_schedule: str = setting("how β decays", ALGORITHM, choices=SHAPES)
-    entropy_hold: float = setting(
+    value_coef: float | Absent = setting("weight c of the value loss", ALGORITHM, low=0.0)
+    entropy_coef: float | Absent = setting("weight β of the entropy bonus", ALGORITHM, low=0.0)
+    entropy_coef_end: float | Absent = setting("β at the end of the budget", ALGORITHM, low=0.0)
+    entropy_schedule: str | Absent = setting("how β decays", ALGORITHM, choices=SHAPES)
+    entropy_hold: float | Absent = setting(
         "share of the budget before β starts to decay", ALGORITHM, low=0.0, high=0.99
     )
-    entropy_floor: float = setting(
+    entropy_floor: float | Absent = setting(
         "the entropy may not fall below this share of ln |A|: β grows until it is back; 0 = never",
         ALGORITHM,
         low=0.0,
         high=0.99,
         continuous=False,
     )
-    entropy_floor_end: float = setting(
+    entropy_floor_end: float | Absent = setting(
         "that share at the end of the budget", ALGORITHM, low=0.0, high=0.99, continuous=False
     )
-    calibration_steps: int = setting(
+    calibration_steps: int | Absent = setting(
         "first steps from which nothing is learned but the mean picture and the network's biases;"
         " 0 = none",
         ALGORITHM,
@@ -122,24 +128,26 @@ class TrainConfig:
         high=100_000,
         kinds=PIXELS,
     )
-    prediction_coef: float = setting(
+    prediction_coef: float | Absent = setting(
         "weight κ of predicting where the picture changes next, a second task for the torso;"
         " 0 = none",
         ALGORITHM,
         low=0.0,
         kinds=PIXELS,
     )
-    prediction_share: float = setting(
+    prediction_share: float | Absent = setting(
         "share of the budget over which κ falls to 0", ALGORITHM, low=0.0, high=1.0, open_low=True,
         kinds=PIXELS,
     )  # fmt: skip
-    loss_reduction: str = setting("over the steps of an update", ALGORITHM, choices=("mean", "sum"))
-    normalize_advantages: str = setting(
+    loss_reduction: str | Absent = setting(
+        "over the steps of an update", ALGORITHM, choices=("mean", "sum")
+    )
+    normalize_advantages: str | Absent = setting(
         "divide advantages by their scale: in this update, or a running one",
         ALGORITHM,
         choices=("none", "update", "running"),
     )
-    reward_transform: str = setting(
+    reward_transform: str | Absent = setting(
         "what the learner sees of a reward: as it is, its sign, or divided by the running"
         " scale of the discounted return",
         ALGORITHM,
@@ -147,71 +155,73 @@ class TrainConfig:
     )
 
     # --- optimizer
-    policy_step: str = setting(
+    policy_step: str | Absent = setting(
         "along the natural gradient, by conjugate gradients, or along the plain one",
         OPTIMIZER,
         choices=("natural", "gradient"),
         kinds=("vector",),
     )
-    cg_iterations: int = setting(
+    cg_iterations: int | Absent = setting(
         "conjugate-gradient iterations of a natural step",
         OPTIMIZER,
         low=1,
         high=1000,
         kinds=("vector",),
     )
-    fisher_damping: float = setting(
+    fisher_damping: float | Absent = setting(
         "added to the diagonal of the Fisher matrix", OPTIMIZER, low=0.0, kinds=("vector",)
     )
-    critic_epochs: int = setting(
+    critic_epochs: int | Absent = setting(
         "passes of the critic over a rollout", OPTIMIZER, low=1, high=1000, kinds=("vector",)
     )
-    critic_minibatch: int = setting(
+    critic_minibatch: int | Absent = setting(
         "steps per minibatch of such a pass", OPTIMIZER, low=1, high=100_000, kinds=("vector",)
     )
-    optimizer: str = setting(
+    optimizer: str | Absent = setting(
         "RMSProp or Adam, both with bias correction",
         OPTIMIZER,
         choices=("rmsprop", "adam"),
     )
-    learning_rate: float = setting("step size", OPTIMIZER, low=0.0, open_low=True)
-    actor_learning_rate: float = setting(
+    learning_rate: float | Absent = setting("step size", OPTIMIZER, low=0.0, open_low=True)
+    actor_learning_rate: float | Absent = setting(
         "step size of the actor's own layers; left out: --learning-rate", OPTIMIZER, low=0.0
     )
-    critic_learning_rate: float = setting(
+    critic_learning_rate: float | Absent = setting(
         "step size of the critic's own layers; left out: --learning-rate", OPTIMIZER, low=0.0
     )
-    learning_rate_end: float = setting(
+    learning_rate_end: float | Absent = setting(
         "step size at the end of the budget, as a share of the first", OPTIMIZER, low=0.0, high=1.0
     )
-    learning_rate_schedule: str = setting("how the step size decays", OPTIMIZER, choices=SHAPES)
-    optimizer_eps: float = setting("ε of the optimizer", OPTIMIZER, low=0.0, open_low=True)
-    max_kl: float = setting(
+    learning_rate_schedule: str | Absent = setting(
+        "how the step size decays", OPTIMIZER, choices=SHAPES
+    )
+    optimizer_eps: float | Absent = setting("ε of the optimizer", OPTIMIZER, low=0.0, open_low=True)
+    max_kl: float | Absent = setting(
         "KL divergence δ in nats: a natural step's length; a gradient step beyond it is shortened,"
         " 0 = never",
         OPTIMIZER,
         low=0.0,
     )
-    max_grad_norm: float = setting(
+    max_grad_norm: float | Absent = setting(
         "clip the gradient to this global norm; 0 = never", OPTIMIZER, low=0.0
     )
 
     # --- network
-    network: str = setting(
+    network: str | Absent = setting(
         "torso: a3c, nature, notebook, mlp, or its layers, as in 16@8/4,32@4/2,256"
         " (channels@kernel/stride, then units) or 64,64",
         NETWORK,
     )
-    activation: str = setting("between layers", NETWORK, choices=("relu", "tanh"))
-    init: str = setting(
+    activation: str | Absent = setting("between layers", NETWORK, choices=("relu", "tanh"))
+    init: str | Absent = setting(
         "initial weights: orthogonal with a small actor head, or torch's own",
         NETWORK,
         choices=("orthogonal", "torch"),
     )
-    critic_gain: float = setting(
+    critic_gain: float | Absent = setting(
         "scale of the critic head's initial weights (orthogonal)", NETWORK, low=0.0, high=10.0
     )
-    log_std_init: float = setting(
+    log_std_init: float | Absent = setting(
         "logarithm of a Gaussian policy's σ at the start; half the action range is 1",
         NETWORK,
         low=-10.0,
@@ -220,67 +230,67 @@ class TrainConfig:
     )
 
     # --- preprocessing
-    frame_skip: int = setting(
+    frame_skip: int | Absent = setting(
         "emulator frames per agent step", PREPROCESSING, low=1, high=60, kinds=("atari",)
     )
-    screen_size: int = setting(
+    screen_size: int | Absent = setting(
         "side of the square gray frame, pixels", PREPROCESSING, low=36, high=210, kinds=("atari",)
     )
-    frame_stack: int = setting(
+    frame_stack: int | Absent = setting(
         "frames in one observation", PREPROCESSING, low=1, high=16, kinds=PIXELS
     )
-    noop_max: int = setting(
+    noop_max: int | Absent = setting(
         "up to so many no-op frames open a game", PREPROCESSING, low=0, high=200, kinds=("atari",)
     )
-    life_loss: bool = setting(
+    life_loss: bool | Absent = setting(
         "a lost life cuts the bootstrap in training (it never resets the game)",
         PREPROCESSING,
         kinds=("atari",),
     )
-    normalize_obs: bool = setting(
+    normalize_obs: bool | Absent = setting(
         "normalise observations by their running mean and variance",
         PREPROCESSING,
         kinds=("vector",),
     )
 
     # --- keeping and watching: nothing learned depends on these
-    device: str = setting(
+    device: str | Absent = setting(
         "where the updates run; acting stays on the CPU", KEEPING, choices=("auto", "cpu", "cuda")
     )
-    precision: str = setting(
+    precision: str | Absent = setting(
         "of the update's torso; auto = bfloat16 for pixels where the device has it",
         KEEPING,
         choices=("auto", "float32", "bfloat16"),
     )
-    threads: int = setting("threads of an update", KEEPING, low=1, high=1024)
-    log_every: int = setting("steps between lines of metrics.jsonl", KEEPING, low=1)
-    save_every: float = setting(
+    threads: int | Absent = setting("threads of an update", KEEPING, low=1, high=1024)
+    log_every: int | Absent = setting("steps between lines of metrics.jsonl", KEEPING, low=1)
+    save_every: float | Absent = setting(
         "minutes between checkpoints; 0 = only at the end", KEEPING, low=0.0, on_resume=True
     )
-    eval_every: int = setting(
+    eval_every: int | Absent = setting(
         "steps between evaluations during training; 0 = never", KEEPING, low=0
     )
-    eval_episodes: int = setting("episodes of such an evaluation", KEEPING, low=1)
-    best_by: str = setting(
+    eval_episodes: int | Absent = setting("episodes of such an evaluation", KEEPING, low=1)
+    best_by: str | Absent = setting(
         "what makes a checkpoint the best: the mean of the last 100 training episodes, or that of"
         " an evaluation, confirmed by a second one on other seeds",
         KEEPING,
         choices=("training", "evaluation"),
     )
-    video_every: int = setting(
+    video_every: int | Absent = setting(
         "film every N-th training episode, from the first on; 0 = none",
         KEEPING,
         low=0,
         on_resume=True,
     )
-    tracker: tuple[str, ...] = setting(
+    tracker: tuple[str, ...] | Absent = setting(
         "where the curves go besides metrics.jsonl; module:factory for yours (repeatable)",
         KEEPING,
         choices=(*TRACKERS, "none"),
         modules=True,
         on_resume=True,
     )
-    histograms: bool = setting(
+    histograms: bool | Absent = setting(
         "weights and gradients at each line of metrics, for the trackers", KEEPING, on_resume=True
     )
 
@@ -292,7 +302,7 @@ class TrainConfig:
         validate(self)
 
 
-Settings = NewType("Settings", TrainConfig)  # resolved: no field is None
+Settings: TypeAlias = TrainConfig[Never]
 _FIELDS = {f.name: f for f in fields(TrainConfig)}
 
 
@@ -308,11 +318,11 @@ def option(name: str) -> str:
 
 def value_type(name: str) -> type:
     """The type of a field's value once it is resolved: bool, int, float, str or tuple (of str)."""
-    declared = str(_FIELDS[name].type).split("[")[0]
+    declared = str(_FIELDS[name].type).removesuffix(" | Absent").split("[")[0]
     return {"bool": bool, "int": int, "float": float, "str": str, "tuple": tuple}[declared]
 
 
-def validate(config: TrainConfig) -> None:
+def validate(config: TrainConfig[Any]) -> None:
     """Check every value that is set.
 
     Raises:

@@ -237,7 +237,10 @@ class Trainable:
 
 def _silent_share(activations: NDArray[np.float32]) -> float:
     """The share of units, in the last axis, that are nowhere above 0."""
-    highest = activations.max(axis=0).reshape(-1, activations.shape[-1]).max(axis=0)
+    units = activations.shape[-1]
+    if (activations[0].reshape(-1, units).max(axis=0) > 0.0).all():  # as most channels are
+        return 0.0
+    highest = activations.max(axis=0).reshape(-1, units).max(axis=0)
     return float((highest <= 0.0).mean())
 
 

@@ -67,7 +67,7 @@ class Calibration:
         return {"seen": np.array([self._seen], np.int64), "observations": kept.copy()}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up `get_state`.
+        """Restore `get_state`.
 
         Raises:
             KeyError, ValueError: the state is not one of this environment.

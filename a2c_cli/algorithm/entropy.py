@@ -59,7 +59,7 @@ class EntropyBonus:
         return {"learner.entropy_multiplier": np.array([self._log_multiplier])}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up `get_state`.
+        """Restore `get_state`.
 
         Raises:
             KeyError, ValueError: there is none, or it is no number.

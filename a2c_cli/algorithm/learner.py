@@ -146,7 +146,7 @@ class Learner:
         return state
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up `get_state`.
+        """Restore `get_state`.
 
         Raises:
             KeyError, ValueError, TypeError: the state does not belong to this learner.

@@ -181,7 +181,7 @@ class NaturalUpdate:
         return state
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up `get_state`, the parameters already being what they were.
+        """Restore `get_state`, the parameters already being what they were.
 
         Raises:
             KeyError, ValueError, TypeError: the state does not belong to this network.

@@ -89,7 +89,7 @@ class ChangePrediction:
         return {"learner.cell_rates": np.append(self._rates, self._steps)}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up `get_state`.
+        """Restore `get_state`.
 
         Raises:
             ValueError: it is another picture's, or another version's.

@@ -34,7 +34,7 @@ class AdvantageScale:
         return np.array([self._square, self._count])
 
     def set_state(self, state: NDArray[np.float64]) -> None:
-        """Go on from `get_state`."""
+        """Restore `get_state`."""
         square, count = state.tolist()
         self._square, self._count = float(square), int(count)
 
@@ -71,5 +71,5 @@ class RewardScaler:
         return {"reward": np.array([self._return, self._count, self._mean, self._squares])}
 
     def set_state(self, state: Mapping[str, NDArray[np.float64]]) -> None:
-        """Go on from `get_state`."""
+        """Restore `get_state`."""
         self._return, self._count, self._mean, self._squares = state["reward"].tolist()

@@ -103,7 +103,7 @@ class Segment:
         }
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from `get_state`.
+        """Restore `get_state`.
 
         Raises:
             KeyError, ValueError: the state is not one of this segment's environment.

@@ -129,7 +129,7 @@ class TrainConfig(Generic[Absent]):
         kinds=PIXELS,
     )
     prediction_coef: float | Absent = setting(
-        "weight κ of predicting where the picture changes next, a second task for the torso;"
+        "weight κ of predicting where the picture changes next: the auxiliary task of the torso;"
         " 0 = none",
         ALGORITHM,
         low=0.0,
@@ -291,7 +291,9 @@ class TrainConfig(Generic[Absent]):
         on_resume=True,
     )
     histograms: bool | Absent = setting(
-        "weights and gradients at each line of metrics, for the trackers", KEEPING, on_resume=True
+        "weights and gradients per line of metrics.jsonl, for the trackers",
+        KEEPING,
+        on_resume=True,
     )
 
     # What this kind of environment cannot use: filled with neutral values, written nowhere.

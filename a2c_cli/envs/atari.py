@@ -186,7 +186,7 @@ class AtariStream:
         }
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> Obs:
-        """Go on from a state of `get_state` by replaying the game; returns the current observation.
+        """Restore a state of `get_state` by replaying the game; returns the current observation.
 
         Raises:
             EnvError: the state does not belong to this game or these settings.

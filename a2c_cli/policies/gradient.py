@@ -151,7 +151,7 @@ def source_gradient(
 ) -> Tensor:
     """The gradient in a convolution's input from the one in its output.
 
-    A plain convolution gives it in blocks of stride x stride pixels, as many channels apiece:
+    A plain convolution gives it in blocks of stride x stride pixels, each with as many channels:
     pixel s·b + p gets δ[b - d] · W[s·d + p] over all d, for every p < s alike. oneDNN takes a
     third of the time for that of what it takes for the strided one's own backward pass.
 

@@ -97,7 +97,7 @@ class Layout:
         return {} if self.scale == 1.0 else {"pixel_mean": self.obs_shape}
 
     def operations(self) -> dict[str, int]:
-        """Floating-point operations of each layer for one decision, multiply and add apiece.
+        """Floating-point operations of each layer for one decision, two per multiply and add.
 
         2 · k² · c_in · c_out · height_out · width_out for a convolution, 2 · in · out for a fully
         connected layer; the biases' additions are in them, as a product has one fewer than that.

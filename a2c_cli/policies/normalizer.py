@@ -49,7 +49,7 @@ class ObsNormalizer:
         }
 
     def set_state(self, state: Mapping[str, NDArray[np.float64]]) -> None:
-        """Go on from `get_state`.
+        """Restore `get_state`.
 
         Raises:
             ValueError: the shapes are those of another environment.

@@ -1,4 +1,4 @@
-"""What a run counts: episodes, returns, sums since the last line of metrics. All of it resumes."""
+"""What a run counts: episodes, returns, sums since the last line of metrics.jsonl; all resumed."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Saved(BaseModel):
         if not all(
             name.startswith(names) for name in {**saved.interval.sums, **saved.interval.last}
         ):
-            raise ValueError("the sums since the last line of metrics are damaged")
+            raise ValueError("the sums since the last line of metrics.jsonl are damaged")
         if saved.interval.sums and not saved.interval.updates:
             raise ValueError("there are sums of no updates")
         if len(saved.lengths) != len(header.recent_returns):

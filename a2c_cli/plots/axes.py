@@ -17,6 +17,7 @@ from a2c_cli.text import short_count
 RETURNS = "returns"  # the chart of episode returns, beside those of `SERIES`
 _SCHEDULES = ("train/learning_rate", "train/entropy_coef")
 _MOST_POINTS = 1500  # single games drawn of a group
+_SHARES = ("train/explained_variance", "train/dead_units")  # at most 1
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -86,7 +87,7 @@ def _count_on(axis: Axis) -> None:
 
 
 def _scale(axes: Axes, comparison: Comparison, name: str, theme: Theme) -> None:
-    """The y axis of a metric: from 0, or logarithmic for losses that fall by orders."""
+    """The y axis of a metric: from 0, to 1 for shares, logarithmic for losses of many orders."""
     axes.set_ylabel(SERIES[name])
     values = np.concatenate([g.series[name].center for g in comparison.groups if name in g.series])
     if name == "train/value_loss" and 0 < 30 * float(np.median(values)) < values.max():
@@ -97,7 +98,9 @@ def _scale(axes: Axes, comparison: Comparison, name: str, theme: Theme) -> None:
     if name == "train/entropy" and comparison.max_entropy is not None:
         _level(axes, comparison.max_entropy, f"maximum {comparison.max_entropy:.2f}", theme)
     low, high = axes.get_ylim()
-    if values.min() >= 0:
+    if name in _SHARES:
+        low, high = (0.0 if values.min() >= 0 else max(low, -1.0)), 1.0
+    elif values.min() >= 0:
         low, high = 0.0, high if values.max() > 0 else 1.0
     axes.set_ylim(low - 0.03 * (high - low), high + 0.08 * (high - low))
 

@@ -24,6 +24,8 @@ WINDOW = 100  # episodes of the running mean, as in training
 SERIES = {
     "train/entropy": "policy entropy, nats",
     "train/value_loss": "value loss",
+    "train/explained_variance": "explained variance",
+    "train/dead_units": "dead units, share",
     "train/learning_rate": "learning rate",
     "train/entropy_coef": "entropy coefficient β",
 }

@@ -73,6 +73,10 @@ def _table(p: Progress, width: int) -> Table:
         s = p.stats
         table.add_row("entropy", f"{s.entropy:.3f} nats{_of_maximum(p)}, β {s.entropy_coef:.2g}")
         table.add_row("losses", f"policy {s.policy_loss:.3g}, value {s.value_loss:.3g}")
+        table.add_row("critic", f"explains {s.explained_variance:.2f} of the returns' variance")
+        if s.dead_units:
+            layer, dead = max(s.dead_units.items(), key=lambda item: item[1])
+            table.add_row("dead units", f"{dead:.0%} of {layer}, the worst layer")
         table.add_row("gradient", f"norm {s.grad_norm:.3g}, step size {s.learning_rate:.2g}")
     table.add_row("memory", f"{p.memory_mb:,.0f} MB at most")
     films = f", {p.films:,} film{'s' if p.films != 1 else ''}" if p.films else ""

@@ -14,7 +14,7 @@ from written_runs import write_run
 from a2c_cli.plots.axes import RETURNS, draw_chart
 from a2c_cli.plots.comparison import Comparison, compare
 from a2c_cli.plots.figures import PAPER, caption, chart_svg, draw
-from a2c_cli.runs.metrics import SERIES, read_runs
+from a2c_cli.runs.metrics import read_runs
 
 BREAKOUT = {"env": "ALE/Breakout-v5", "frame_skip": 4}
 
@@ -113,7 +113,7 @@ def test_a_loss_that_falls_by_orders_has_a_logarithmic_axis(tmp_path: Path) -> N
 
 
 def test_a_chart_for_a_page_takes_its_colours_from_the_page(sweep: list[Comparison]) -> None:
-    for name in (RETURNS, *SERIES):
+    for name in (RETURNS, *sweep[0].series):
         svg = chart_svg(sweep[0], name, 400, 250)
         ElementTree.fromstring(svg)
         assert "#0102" not in svg

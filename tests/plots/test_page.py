@@ -69,7 +69,7 @@ def test_a_page_holds_curves_settings_and_network(cartpole_run: Path) -> None:
     page = Page(html)
     headings = [page.texts.index(name) for name in ("Network", "Configuration", "Runs")]
     assert headings == sorted(headings)
-    assert page.tags["svg"] == 6  # returns for two widths, four metrics
+    assert page.tags["svg"] == 7  # returns for two widths, five metrics
     for value in ("CartPole-v1", "critic_torso.hidden1", "entropy_schedule", "1,500"):
         assert value in page.texts, value
     assert str(cartpole_run.parent) not in html  # where it lay is nobody's business

@@ -31,9 +31,8 @@ from threadpoolctl import threadpool_limits
 
 from a2c_cli import TrainConfig
 from a2c_cli.algorithm.learner import Learner
-from a2c_cli.config.resolve import resolve, wrappers_of
 from a2c_cli.config.text import from_dict, parse_scalar
-from a2c_cli.envs.make import make_env, probe
+from a2c_cli.envs.make import open_env, run_settings
 from a2c_cli.envs.stream import play
 from a2c_cli.training.machine import choose_device, choose_precision, keep_freed_memory
 
@@ -43,12 +42,11 @@ GAMES = ("Breakout", "Pong", "Freeway", "Qbert", "SpaceInvaders", "Seaquest", "M
 STEPS, LAST, BLIND = 24_000, 50, 0.95
 
 
-def look(game: str, seed: int, changes: dict[str, Any]) -> dict[str, Any]:
-    """One run, its schedules over the whole default budget."""
+def look(game: str, seed: int, changes: dict[str, Any], steps: int = STEPS) -> dict[str, Any]:
+    """One run's first steps, its schedules over the whole default budget."""
     config: TrainConfig = from_dict({"env": f"ALE/{game}-v5", "seed": seed, **changes})
-    kind, continuous = probe(config.env, config.env_args)
-    settings = resolve(config, kind, continuous=continuous)
-    env = make_env(settings.env, settings.env_args, wrappers_of(settings, kind), seed=seed)
+    settings = run_settings(config)
+    env = open_env(settings)
     device, _ = choose_device(settings, env.spec)
     learner = Learner(settings, env.spec, device, choose_precision(settings, device))
     kls: list[float] = []
@@ -59,7 +57,7 @@ def look(game: str, seed: int, changes: dict[str, Any]) -> dict[str, Any]:
         if stats is not None:
             kls.append(stats.approx_kl)
             last.append(stats)
-        if step == STEPS:
+        if step == steps:
             break
     env.close()
     layers = last[-1].dead_units

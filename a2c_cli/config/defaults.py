@@ -27,6 +27,7 @@ NEUTRAL: dict[str, Value] = {
 # A Gaussian policy over a vector differs in these.
 CONTINUOUS: dict[str, Value] = {
     "total_steps": 1_000_000,
+    "n_steps": 2048,
     "gamma": 0.995,
     "max_kl": 0.04,
     "log_std_init": -0.5,

@@ -300,7 +300,7 @@ def test_every_setting_has_one_option_spelt_like_it_and_every_option_is_document
         ("tracker", "none"),
         ("network", "atari a3c, image nature, vector mlp"),
         ("max_kl", "atari 0.05, image 0.05, vector 0.02, continuous 0.04"),
-        ("n_steps", "atari 80, image 80, vector 1,024"),
+        ("n_steps", "atari 80, image 80, vector 1,024, continuous 2,048"),
         ("total_steps", "atari 2,500,000, image 2,500,000, vector 500,000, continuous 1,000,000"),
     ],
 )

@@ -36,6 +36,7 @@ def evaluate(
                      show_default=False),
     ] = None,
     env: options.TrustedEnv = None,
+    env_arg: options.EnvArgs = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
@@ -56,6 +57,7 @@ def evaluate(
             seed=seed,
             jobs=jobs or available_cores(),
             env_id=env,
+            env_args=options.parse_env_args(env_arg or []),
             max_steps=max_steps,
             on_episode=advance,
         )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
+from a2c_cli.config.checks import EnvArg
 from a2c_cli.config.defaults import CONTINUOUS, PRESETS
 from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.legacy import without_gone
 from a2c_cli.config.settings import settings, value_type
-from a2c_cli.config.text import from_dict, from_toml, parse_scalar
+from a2c_cli.config.text import from_dict, from_toml, parse_env_arg
 from a2c_cli.errors import ConfigError
 
 Checkpoint = Annotated[
@@ -40,6 +42,14 @@ TrustedEnv = Annotated[
     typer.Option(
         "--env",
         help="The checkpoint's own environment; needed only if its id imports a module.",
+        show_default=False,
+    ),
+]
+EnvArgs = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--env-arg",
+        help="key=value for gymnasium.make in place of the checkpoint's own (repeatable).",
         show_default=False,
     ),
 ]
@@ -96,12 +106,31 @@ def _option(name: str, meta: Any) -> Any:
     default = describe_default(name)
     flag = "--" + name.replace("_", "-")
     spelling = f"{flag}/--no-{flag[2:]}" if value_type(name) is bool else flag
+    whole: dict[str, Any] = {}
+    if value_type(name) is int:
+        whole = {"parser": parse_count, "metavar": "<int>"}
     return typer.Option(
         spelling,
+        **whole,
         help=f"{doc}{choices}.{f' [dim]({default})[/dim]' if default else ''}",
         rich_help_panel=meta["group"],
         show_default=False,
     )
+
+
+def parse_count(text: str | int) -> int:
+    """A whole number as people write it: 1000000, 1_000_000, 1e6 or 2.5e6.
+
+    Raises:
+        BadParameter: it is not a whole number.
+    """
+    try:
+        number = Decimal(text)
+        if number == number.to_integral_value() and abs(number) < 2**63:
+            return int(number)
+    except (ArithmeticError, ValueError):
+        pass
+    raise typer.BadParameter(f"{text!r} is not a whole number")
 
 
 def describe_default(name: str) -> str:
@@ -148,16 +177,16 @@ def read_recipe(preset: str | None, config: Path | None) -> dict[str, Any]:
     return values
 
 
-def parse_env_args(pairs: list[str]) -> dict[str, Any]:
-    """`key=value` options as keyword arguments; values are TOML scalars, never code.
+def parse_env_args(pairs: list[str]) -> dict[str, EnvArg]:
+    """`key=value` options as keyword arguments; see `parse_env_arg`.
 
     Raises:
         ConfigError: one is not of that form.
     """
-    parsed: dict[str, Any] = {}
+    parsed: dict[str, EnvArg] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
             raise ConfigError(f"--env-arg must be key=value, not {pair!r}", "e.g. --env-arg mode=1")
-        parsed[key] = parse_scalar(value)
+        parsed[key] = parse_env_arg(key, value)
     return parsed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -74,6 +73,7 @@ def record(
     format: Annotated[str, typer.Option(help="mp4 or gif.")] = "mp4",
     max_steps: options.MaxSteps = None,
     env: options.TrustedEnv = None,
+    env_arg: options.EnvArgs = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
@@ -84,11 +84,11 @@ def record(
     from a2c_cli.terminal import console, results
 
     raise_stopped()
-    # Films need no window, and SDL would complain of a machine without a desktop as an "error".
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     path = find_checkpoint(checkpoint)
     console.say(f"recording {path}", quiet)
-    games = Games(episodes, best_of, greedy, seed, max_steps, env)
+    games = Games(
+        episodes, best_of, greedy, seed, max_steps, env, options.parse_env_args(env_arg or [])
+    )
     method = saliency_method or ("gradient" if saliency else None)
     picture = Picture(scale, fps, speed, overlay, method)
     with console.progress_bar("games", games.played, quiet) as advance:

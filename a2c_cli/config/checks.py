@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeAlias, Union, cast
 
 from a2c_cli.errors import ConfigError
 
 Scalar = bool | int | float | str
 Value = Scalar | tuple[str, ...]
+# An argument of `gymnasium.make`: what JSON can hold.
+EnvArg: TypeAlias = Union[Scalar, list["EnvArg"], dict[str, "EnvArg"], None]  # noqa: UP007
+_DEEPEST = 8  # of lists and tables in an argument
 
 
 def check_stream(env: Any, env_args: Mapping[Any, Any], seed: Any) -> None:
@@ -28,10 +31,26 @@ def check_stream(env: Any, env_args: Mapping[Any, Any], seed: Any) -> None:
     if not 0 <= seed < 2**63:
         raise ConfigError(f"--seed must be between 0 and 2^63 - 1, not {seed}")
     for key, value in env_args.items():
-        if not isinstance(value, bool | int | float | str):
-            raise ConfigError(f"--env-arg {key} must be a number, true, false or a string")
-        if not _is_text(f"{key}{value}"):
-            raise ConfigError(f"--env-arg {key!a} is not valid Unicode text")
+        check_env_arg(key, value)
+
+
+def check_env_arg(key: Any, value: Any, depth: int = 0) -> None:
+    """Whether a value can be an argument of an environment, in a file too.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    texts = (key, value) if isinstance(value, str) else (key,)
+    if not all(isinstance(text, str) and _is_text(text) for text in texts):
+        raise ConfigError(f"--env-arg {key!a} is not valid Unicode text")
+    if isinstance(value, list | dict) and depth < _DEEPEST:
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+            check_env_arg(f"{key}.{name}", part, depth + 1)
+    elif value is not None and not isinstance(value, Scalar):
+        raise ConfigError(
+            f"--env-arg {key} must be a number, a text, True, False, None, a list or a table of"
+            f" these, not {type(value).__name__}"
+        )
 
 
 def _is_text(value: str) -> bool:
@@ -55,6 +74,8 @@ def checked(option: str, value: Any, wanted: type, meta: Mapping[str, Any]) -> V
         return _checked_names(option, value, meta["choices"], meta["modules"])
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1023 else math.inf
+    if wanted is int and isinstance(value, float) and value.is_integer():  # 1e6
+        value = int(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise ConfigError(f"{option} must be of type {wanted.__name__}, not {value!r}")
     if meta["choices"] and value not in meta["choices"]:

@@ -9,6 +9,7 @@ what a run has: `resolve` has filled every field, so that none of them can be No
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from typing import Any, Generic, Never, TypeAlias
 
 from typing_extensions import TypeVar
 
-from a2c_cli.config.checks import Scalar, check_stream, checked
+from a2c_cli.config.checks import EnvArg, check_stream, checked
 from a2c_cli.config.kinds import KINDS, PIXELS
 from a2c_cli.config.networks import parse_network
 from a2c_cli.errors import ConfigError
@@ -83,7 +84,7 @@ class TrainConfig(Generic[Absent]):
     """The settings of one run. Units: steps are agent steps of the environment."""
 
     env: str = ""
-    env_args: Mapping[str, Scalar] = field(default_factory=dict)
+    env_args: Mapping[str, EnvArg] = field(default_factory=dict)
     seed: int = 0
     total_steps: int | Absent = setting(
         "budget in agent steps; the schedules run over it", "Run", low=1, on_resume=True
@@ -300,7 +301,7 @@ class TrainConfig(Generic[Absent]):
     unused: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "env_args", dict(self.env_args))
+        object.__setattr__(self, "env_args", copy.deepcopy(dict(self.env_args)))
         validate(self)
 
 

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from a2c_cli.config.checks import Scalar
+from a2c_cli.config.checks import EnvArg, Scalar, check_env_arg
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.errors import ConfigError
 
 _NAMES = [f.name for f in fields(TrainConfig) if f.name != "unused"]
+_PYTHON: dict[str, EnvArg] = {"True": True, "False": False, "None": None}
+_NONE: EnvArg = {"python": "None"}  # how a file spells it
+_DOUBTFUL = ("", "true", "false", "none", "null", "nil", "yes", "no", "on", "off")
+_WORD = re.compile(r"""[^\[\]{}()"',\s][^\[\]{}()"',\n]*""")
 _BARE_POINT = re.compile(r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?")  # .9, 1.
 
 
@@ -56,7 +60,7 @@ def to_toml(config: TrainConfig) -> str:
     lines = [f"{key} = {_toml_value(value)}" for key, value in values.items()]
     if env_args:
         lines += ["", "[env_args]"]
-        lines += [f"{_toml_scalar(k)} = {_toml_scalar(v)}" for k, v in env_args.items()]
+        lines += [f"{_toml_scalar(k)} = {_toml_value(v)}" for k, v in env_args.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -67,9 +71,12 @@ def from_toml(text: str, source: str) -> dict[str, Any]:
         ConfigError: not TOML.
     """
     try:
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from None
+    if isinstance(values.get("env_args"), dict):
+        values["env_args"] = {k: _with_none(v) for k, v in values["env_args"].items()}
+    return values
 
 
 def parse_scalar(text: str) -> Scalar:
@@ -84,9 +91,51 @@ def parse_scalar(text: str) -> Scalar:
     return value if isinstance(value, bool | int | float | str) else text
 
 
-def _toml_value(value: Scalar | list[str]) -> str:
+def parse_env_arg(key: str, text: str) -> EnvArg:
+    """The value of a `key=value` on the command line: TOML's, Python's True, False, None, or text.
+
+    Text needs quotes only where it could be mistaken for something else.
+
+    Raises:
+        ConfigError: it could; says how to write what may have been meant.
+    """
+    text = text.strip()
+    if text in _PYTHON:
+        return _PYTHON[text]
+    try:
+        value = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        value = {}
+    if len(value) == 1:
+        check_env_arg(key, value["value"])
+        return _with_none(value["value"])
+    if _BARE_POINT.fullmatch(text):
+        return float(text)
+    if text.lower() in _DOUBTFUL or not _WORD.fullmatch(text):
+        raise ConfigError(
+            f"--env-arg {key}={text} is neither a value nor a plain word",
+            """text: key='"..."'; a list: key=[1, 2]; a table: key={a = 1}; True, False, None""",
+        )
+    return text
+
+
+def _with_none(value: EnvArg) -> EnvArg:
+    """A value of TOML, which has no None, with `_NONE` taken for it."""
+    if value == _NONE:
+        return None
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml_scalar, value))}]"
+        return [_with_none(part) for part in value]
+    return {k: _with_none(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _toml_value(value: EnvArg) -> str:
+    if value is None:
+        return _toml_value(_NONE)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, dict):
+        pairs = (f"{_toml_scalar(k)} = {_toml_value(v)}" for k, v in value.items())
+        return f"{{{', '.join(pairs)}}}"
     return _toml_scalar(value)
 
 

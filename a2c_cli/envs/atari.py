@@ -39,7 +39,8 @@ class AtariStream:
     Args:
         env_id: a Gymnasium id registered by ale-py.
         args: further arguments of `gymnasium.make` (mode, difficulty, full_action_space,
-            repeat_action_probability, max_num_frames_per_episode).
+            repeat_action_probability, max_num_frames_per_episode, max_episode_steps in agent
+            steps).
         wrappers: frame_skip, frame_stack, screen_size, noop_max.
         seed: of the emulator's sticky actions and of the no-op starts.
 
@@ -53,6 +54,12 @@ class AtariStream:
         for name, why in _OWN_ARGS.items():
             if name in args:
                 raise ConfigError(f"--env-arg {name} cannot be set on an Atari game", why)
+        limit = args.get("max_episode_steps")
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, int) or limit < 1
+        ):
+            raise ConfigError(f"--env-arg max_episode_steps must be a count, not {limit!r}")
+        self._limit: int | None = limit  # agent steps, which gymnasium's own wrapper would not see
         env: Any = gymnasium.make(
             env_id, **args, frameskip=1, obs_type="grayscale", disable_env_checker=True
         )
@@ -106,6 +113,7 @@ class AtariStream:
             "frame_skip": self._skip,
             "noop_max": self._noop_max,
             "frame_limit": self._ale.getInt("max_num_frames_per_episode"),
+            "step_limit": self._limit,
             "fire_reset": False,
             "full_action_space": len(self._actions) == 18,
         }
@@ -153,6 +161,8 @@ class AtariStream:
                 ale.getScreenGrayscale(self._previous)
             elif frame == skip:
                 ale.getScreenGrayscale(self._last)
+        if self._limit is not None and len(self._history) >= self._limit:
+            truncated = not terminated
         self._stack[:-1] = self._stack[1:]
         self._push_frame()
         return self._stack, reward, terminated, truncated

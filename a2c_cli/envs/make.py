@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Collection, Mapping
+from ctypes.util import find_library
 from typing import Any
 
 import ale_py
@@ -149,8 +150,8 @@ def _import_module(env_id: str) -> str:
 
 def _make(env_id: str, args: Mapping[str, Any], render_mode: str | None) -> Any:
     extra = {} if render_mode is None else {"render_mode": render_mode}
-    if extra and sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else SDL grumbles about no screen
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        _draw_without_screen(render=bool(extra))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -161,3 +162,17 @@ def _make(env_id: str, args: Mapping[str, Any], render_mode: str | None) -> Any:
         raise EnvError(f"{env_id} needs a package: {error}", "install it, then try again") from None
     except Exception as error:
         raise EnvError(f"{env_id} cannot be made: {error}", "check --env-arg") from error
+
+
+def _draw_without_screen(render: bool) -> None:
+    """Choose drivers that draw into memory, where the user has chosen none.
+
+    SDL's for every environment, filmed or not: some observe what they draw. MuJoCo's only for
+    films: it makes the import of MuJoCo fail where the driver does not work.
+    """
+    os.environ.setdefault("SDL_VIDEODRIVER", "offscreen")
+    if render and "MUJOCO_GL" not in os.environ:
+        for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+            if find_library(library):
+                os.environ["MUJOCO_GL"] = name
+                return

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from pydantic import FailFast, Field
+from pydantic import FailFast, Field, JsonValue
 
 if TYPE_CHECKING:  # headers are read without NumPy
     from numpy.typing import NDArray
@@ -26,6 +26,7 @@ _Bounds = Annotated[  # infinite ones too, but not NaN
     tuple[Annotated[float, Field(ge=-math.inf)], ...], FailFast(), Field(max_length=2**20)
 ]
 _Values = Mapping[str, bool | int | Annotated[float, Field(allow_inf_nan=False)] | str]
+_Arguments = Mapping[str, JsonValue]  # see config.checks.check_env_arg
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class EnvSpec:
     obs_shape: Shape
     obs_dtype: Text
     action: ActionSpec
-    args: _Values = field(default_factory=dict)
+    args: _Arguments = field(default_factory=dict)
     wrappers: _Values = field(default_factory=dict)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from a2c_cli.config.checks import EnvArg
 from a2c_cli.errors import ConfigError, EnvError
 from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.evaluation.scores import reference_scores
@@ -37,13 +38,14 @@ class _Slot:
     seed: int
     greedy: bool
     env_id: str | None
+    env_args: Mapping[str, EnvArg] | None
     max_steps: int | None
 
     def play(self, on_episode: Callable[[], None]) -> list[Episode]:
         played = []
         with threadpool_limits(1, user_api="blas"):
             agent = load_agent(self.path)
-            env = make_agent_env(agent, self.seed, self.env_id)
+            env = make_agent_env(agent, self.seed, self.env_id, self.env_args)
             try:
                 for episode in play_episodes(
                     agent,
@@ -106,6 +108,7 @@ def evaluate(
     seed: int = 0,
     jobs: int = 1,
     env_id: str | None = None,
+    env_args: Mapping[str, EnvArg] | None = None,
     max_steps: int | None = None,
     on_episode: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def evaluate(
         seed: of everything random.
         jobs: processes. More than one needs a main module that can be imported, as everything
             that spawns processes does.
-        env_id: see `make_agent_env`.
+        env_id, env_args: see `make_agent_env`.
         max_steps: end an episode after so many agent steps (a policy may wait for ever).
         on_episode: called for every game that is over, in this process.
 
@@ -136,14 +139,14 @@ def evaluate(
         raise ConfigError(f"--episodes must be at least 1, not {episodes}")
     header, tensors = checkpoint.read_checkpoint(Path(path))
     agent = agent_from(header, tensors)
-    env = make_agent_env(agent, seed, env_id)
+    env = make_agent_env(agent, seed, env_id, env_args)
     protocol = dict(env.protocol)
     env.close()
     slots = min(_SLOTS, episodes)
     counts = [episodes // slots + (slot < episodes % slots) for slot in range(slots)]
     shares = [
         _Slot(str(path), count, int(make_generator(seed, slot).integers(2**31)), greedy, env_id,
-              max_steps)
+              env_args, max_steps)
         for slot, count in enumerate(counts)
     ]  # fmt: skip
     if jobs == 1:
@@ -153,6 +156,7 @@ def evaluate(
     return {
         "checkpoint": str(path),
         "env_id": header.spec.id,
+        "env_args": {**header.spec.args, **(env_args or {})},
         "policy": "greedy" if greedy else "sampled",
         "episodes": episodes,
         "seed": seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
+from a2c_cli.config.checks import EnvArg
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.film.camera import Camera, SaliencyMaps
@@ -31,7 +32,7 @@ class Games:
     Args:
         episodes: how many films to keep, ≥ 1.
         best_of: play so many episodes and keep those of the highest returns; None for `episodes`.
-        greedy, seed, max_steps, env_id: as in `evaluate`.
+        greedy, seed, max_steps, env_id, env_args: as in `evaluate`.
     """
 
     episodes: int = 1
@@ -40,6 +41,7 @@ class Games:
     seed: int = 0
     max_steps: int | None = None
     env_id: str | None = None
+    env_args: Mapping[str, EnvArg] | None = None
 
     @property
     def played(self) -> int:
@@ -133,7 +135,7 @@ def record(
     directory, names = _name_films(path, games, place)
     agent = load_agent(path)
     maps = _saliency_maps(agent, picture)
-    env = make_agent_env(agent, games.seed, games.env_id, render=True)
+    env = make_agent_env(agent, games.seed, games.env_id, games.env_args, render=True)
     try:
         rate, keep = _rate(env.frames_per_second, picture.fps, picture.speed)
         make_panel = _panel_maker(agent, games.policy, maps is not None)

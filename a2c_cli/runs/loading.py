@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from a2c_cli.config.checks import EnvArg
 from a2c_cli.envs.make import Stream, make_env
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import CheckpointError, ConfigError, EnvError, UnknownEnvError
@@ -101,12 +104,19 @@ def check_env_id(found: str, named: str | None) -> None:
 
 
 def make_agent_env(
-    agent: Agent, seed: int, env_id: str | None = None, render: bool = False
+    agent: Agent,
+    seed: int,
+    env_id: str | None = None,
+    env_args: Mapping[str, EnvArg] | None = None,
+    *,
+    render: bool = False,
 ) -> Stream:
-    """The environment an agent was made for.
+    """The environment an agent was made for, or one like it.
 
     Args:
         env_id: the id as the user gave it; see `check_env_id`.
+        env_args: arguments that take the place of the checkpoint's own, for another level or
+            another difficulty with the same observations and actions.
 
     Raises:
         ConfigError: the id is another environment's, or would import a module unasked.
@@ -114,7 +124,8 @@ def make_agent_env(
     """
     spec = agent.spec
     check_env_id(spec.id, env_id)
-    return make_saved_env(spec, seed=seed, render=render)
+    changed = dataclasses.replace(spec, args={**spec.args, **(env_args or {})})
+    return make_saved_env(changed, seed=seed, render=render)
 
 
 def make_saved_env(spec: EnvSpec, *, seed: int, render: bool = False) -> Stream:

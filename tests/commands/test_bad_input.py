@@ -43,9 +43,9 @@ train --env ..:Env-v0 | 2 | ..:Env-v0 | .
 train --env a:b:c:d | 2 | a:b:c:d | .
 {cart} --total-steps 0 | 2 | --total-steps must be | .
 {cart} --total-steps -5 | 2 | --total-steps must be | .
-{cart} --total-steps 1.5 | 2 | '--total-steps': Input should be a valid integer | a2c train --help
+{cart} --total-steps 1.5 | 2 | '--total-steps': '1.5' is not a whole number | a2c train --help
 {cart} --total-steps many | 2 | '--total-steps' | a2c train --help
-{cart} --total-steps 1e6 | 2 | '--total-steps' | a2c train --help
+{cart} --total-steps 1e60 | 2 | '--total-steps' | a2c train --help
 {cart} --seed -1 | 2 | --seed must be between 0 | .
 {cart} --seed 99999999999999999999 | 2 | --seed must be between 0 | .
 {cart} --seed x | 2 | '--seed' / '-s' | a2c train --help
@@ -105,13 +105,14 @@ train --env a:b:c:d | 2 | a:b:c:d | .
 {cart} --config {toml:learning_rat = 1.0} | 2 | unknown key 'learning_rat' | learning_rate
 {cart} --config {toml:qwertyuiop = 1} | 2 | unknown key 'qwertyuiop' | --show-config
 {cart} --config {toml:learning_rate = "fast"} | 2 | --learning-rate must be of type float | .
-{cart} --config {toml:total_steps = 1e6} | 2 | --total-steps must be of type int | .
+{cart} --config {toml:total_steps = 1.5} | 2 | --total-steps must be of type int | .
 {cart} --config {toml:total_steps = true} | 2 | --total-steps must be of type int | .
 {cart} --config {toml:normalize_obs = 1} | 2 | --normalize-obs must be of type bool | .
 {cart} --config {toml:gamma = nan} | 2 | --gamma must be between | .
 {cart} --config {toml:gamma = [0.9]} | 2 | --gamma must be of type float | .
 {cart} --config {toml:env_args = 3} | 2 | env_args must be a table | .
-{cart} --config {toml:[env_args];x = [1]} | 2 | --env-arg x must be | .
+{cart} --config {toml:[env_args];x = 1979-05-27} | 2 | --env-arg x must be | .
+{cart} --env-arg x=[1 | 2 | neither a value nor a plain word | None
 {cart} --config {toml:gamma = 0.9;gamma = 0.8} | 2 | not valid TOML | .
 train --config {toml:gamma = 0.9} | 2 | no environment given | --env
 train --config {toml:env = 3} | 2 | no environment given | --env

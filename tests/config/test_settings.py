@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from a2c_cli.algorithm.schedules import entropy_schedule, learning_rate_schedule
-from a2c_cli.commands.options import parse_env_args
+from a2c_cli.commands.options import parse_count, parse_env_args
 from a2c_cli.config.defaults import CONTINUOUS, PRESETS
 from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.resolve import resolve, wrappers_of
@@ -21,7 +21,7 @@ from a2c_cli.config.settings import (
     validate,
     value_type,
 )
-from a2c_cli.config.text import from_dict, to_dict, to_toml
+from a2c_cli.config.text import from_dict, from_toml, to_dict, to_toml
 from a2c_cli.errors import ConfigError
 
 # --- checks
@@ -75,7 +75,7 @@ def test_the_ends_of_the_range_are_allowed_and_what_lies_beyond_is_not(name: str
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("n_steps", 5.0),
+        ("n_steps", 5.5),
         ("n_steps", "5"),
         ("n_steps", True),
         ("gamma", "0.9"),
@@ -116,7 +116,7 @@ def test_an_environment_must_be_named(env: Any) -> None:
 
 def test_environment_arguments_must_be_plain_values() -> None:
     with pytest.raises(ConfigError, match="--env-arg a"):
-        TrainConfig(env="x", env_args={"a": [1]})  # type: ignore[dict-item]
+        TrainConfig(env="x", env_args={"a": [{1}]})  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="env_args must be a table"):
         from_dict({"env": "x", "env_args": 3})
 
@@ -134,10 +134,11 @@ def test_a_config_cannot_be_changed() -> None:
 
 
 def test_a_config_does_not_notice_changes_of_the_arguments_it_was_given() -> None:
-    args: dict[str, Any] = {"mode": 1}
+    args: dict[str, Any] = {"mode": 1, "map": ["SF"]}
     config = TrainConfig(env="x", env_args=args)
     args["mode"] = 2
-    assert config.env_args == {"mode": 1}
+    args["map"].append("FG")
+    assert config.env_args == {"mode": 1, "map": ["SF"]}
 
 
 # --- resolve
@@ -323,6 +324,41 @@ def test_switches_can_be_turned_off() -> None:
 
 def test_pairs_become_keyword_arguments() -> None:
     assert parse_env_args(["mode=1", "name=a=b"]) == {"mode": 1, "name": "a=b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("false", False), ("False", False), ("True", True), ("None", None), ("3", 3), (".9", 0.9),
+        ("1e3", 1000.0), ('"False"', "False"), ('["SF", "FG"]', ["SF", "FG"]),
+        ("{a = [1, {b = true}]}", {"a": [1, {"b": True}]}), ("8x8", "8x8"), ("ram", "ram"),
+        ("data/map one.txt", "data/map one.txt"), ("[]", []),
+    ],
+)  # fmt: skip
+def test_values_are_those_of_toml_or_python_or_plain_words(text: str, value: Any) -> None:
+    parsed = parse_env_args([f"x={text}"])["x"]
+    assert parsed == value
+    assert type(parsed) is type(value)
+    config = TrainConfig(env="x", env_args={"x": parsed})
+    assert from_dict(from_toml(to_toml(config), "a file")) == config
+
+
+@pytest.mark.parametrize(
+    "text", ["", "none", "no", "FALSE", "(1, 2)", "[1, 2", "{a: 1}", '"', "a, b", "1979-05-27"]
+)
+def test_what_could_be_mistaken_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--env-arg x"):
+        parse_env_args([f"x={text}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("1e6", 10**6), ("2.5e6", 2_500_000), ("1_000", 1000), ("7", 7)]
+)
+def test_counts_may_be_written_as_people_do(text: str, count: int) -> None:
+    assert parse_count(text) == count
+    for wrong in ("1.5", "1e-1", "nan", "inf", "many", "1e400"):
+        with pytest.raises(typer.BadParameter, match="not a whole number"):
+            parse_count(wrong)
 
 
 @pytest.mark.parametrize("pair", ["mode", "=1", "a b=1", "1a=1", "a-b=1"])

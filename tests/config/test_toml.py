@@ -16,13 +16,18 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 SCALARS = st.one_of(
     st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), TEXT
 )
+ARGUMENTS = st.recursive(
+    st.one_of(SCALARS, st.none()),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(TEXT, part, max_size=3),
+    max_leaves=5,
+)
 
 
 @st.composite
 def configs(draw: st.DrawFn) -> TrainConfig:
     values: dict[str, Any] = {
         "env": draw(TEXT.filter(str.strip)),
-        "env_args": draw(st.dictionaries(TEXT, SCALARS, max_size=4)),
+        "env_args": draw(st.dictionaries(TEXT, ARGUMENTS, max_size=4)),
         "seed": draw(st.integers(0, 2**63 - 1)),
     }
     for name, field in settings().items():

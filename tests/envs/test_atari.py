@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import ale_py
@@ -11,6 +12,7 @@ import pytest
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from a2c_cli.envs.make import make_env, probe
+from a2c_cli.envs.stream import play
 from a2c_cli.errors import ConfigError, EnvError
 
 gymnasium.register_envs(ale_py)
@@ -284,7 +286,18 @@ def test_the_spec_and_the_protocol_say_how_the_game_is_played() -> None:
         "frame_skip": 4,
         "noop_max": 30,
         "frame_limit": 108_000,
+        "step_limit": None,
         "fire_reset": False,
         "full_action_space": False,
     }
     assert probe("ALE/Breakout-v5", {}) == ("atari", False)
+
+
+def test_a_limit_of_agent_steps_truncates_a_game() -> None:
+    env = make_env("ALE/Pong-v5", {"max_episode_steps": 5}, WRAPPERS, seed=0)
+    ends = [step.truncated for step in itertools.islice(play(env, lambda obs: 0), 12)]
+    assert [i for i, truncated in enumerate(ends) if truncated] == [4, 9]
+    assert env.protocol["step_limit"] == 5
+    for wrong in (0, 2.5, True, "5"):
+        with pytest.raises(ConfigError, match="max_episode_steps"):
+            make_env("ALE/Pong-v5", {"max_episode_steps": wrong}, WRAPPERS, seed=0)

@@ -11,7 +11,7 @@ from contract import EVALUATE_KEYS as KEYS
 
 from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.envs.make import make_env
-from a2c_cli.errors import ConfigError
+from a2c_cli.errors import ConfigError, EnvError
 from a2c_cli.evaluation.episodes import play_episodes
 from a2c_cli.runs.loading import make_agent_env
 
@@ -92,6 +92,15 @@ def test_greedy_and_sampled_are_different_policies(cartpole_run: Path) -> None:
     greedy, sampled = evaluate(path, 10, greedy=True), evaluate(path, 10)
     assert greedy["policy"] == "greedy"
     assert greedy["returns"] != sampled["returns"]
+
+
+def test_the_environment_s_arguments_can_be_others(cartpole_run: Path) -> None:
+    path = cartpole_run / "last.safetensors"
+    result = evaluate(path, 3, env_args={"max_episode_steps": 7})
+    assert result["lengths"] == [7, 7, 7]
+    assert result["env_args"] == {"max_episode_steps": 7}
+    with pytest.raises(EnvError, match="unexpected keyword argument 'nothing'"):
+        evaluate(path, 1, env_args={"nothing": 1})
 
 
 def test_an_episode_is_a_whole_game_whatever_lives_are_lost(breakout_run: Path) -> None:

@@ -9,9 +9,17 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+_LONGEST = 2000  # characters of a message; nobody reads more
+
+
 def safe_text(text: str) -> str:
     """Untrusted text without control characters, so that it cannot drive a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def message_text(text: str) -> str:
+    """A message, which may quote a stranger's file, of a length that can be read."""
+    return safe_text(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")
 
 
 def number(value: float | None, form: str = ",.2f", limit: float = math.inf) -> str:

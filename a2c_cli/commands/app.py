@@ -13,7 +13,7 @@ import typer
 from a2c_cli.commands import evaluate, inspect, plot, record, sweep, train
 from a2c_cli.errors import A2CError
 from a2c_cli.terminal.signals import EXIT_CODES, Stopped, handled
-from a2c_cli.text import safe_text
+from a2c_cli.text import message_text, safe_text
 
 app = typer.Typer(
     name="a2c",
@@ -95,7 +95,7 @@ def _fail(message: str, hint: str, code: int) -> int:
     # Messages may quote names from files: nothing in them may drive the terminal.
     for label, text in (("error", message), ("hint", hint)):
         if text:
-            typer.echo(f"{label}: {safe_text(' '.join(text.split()))}", err=True)
+            typer.echo(f"{label}: {message_text(' '.join(text.split()))}", err=True)
     return code
 
 

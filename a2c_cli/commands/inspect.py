@@ -44,6 +44,7 @@ def inspect(
                      help="Also play this many steps, and count the dead units: those that give 0"
                      " at every one of them."),
     ] = 0,
+    force: options.Force = False,
     env: options.TrustedEnv = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -55,5 +56,5 @@ def inspect(
 
     path = find_checkpoint(checkpoint)
     console.say(f"inspecting {path}", quiet)
-    result = look(path, weights=weights, filters=filters, play=play, env_id=env)
+    result = look(path, weights=weights, filters=filters, play=play, env_id=env, force=force)
     results.inspection(result, json=json)

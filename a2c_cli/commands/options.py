@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -17,6 +17,9 @@ from a2c_cli.config.legacy import without_gone
 from a2c_cli.config.settings import settings, value_type
 from a2c_cli.config.text import from_dict, from_toml, parse_env_arg
 from a2c_cli.errors import ConfigError
+from a2c_cli.outside import read_text
+
+_LARGEST_CONFIG = 2**20  # bytes
 
 Checkpoint = Annotated[
     Optional[Path],  # noqa: UP045  (Typer shows it as one type)
@@ -56,6 +59,10 @@ EnvArgs = Annotated[
 MaxSteps = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, help="End an episode after so many agent steps.", show_default=False),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace a file that is there and that a2c has not made."),
 ]
 Config = Annotated[
     Optional[Path],  # noqa: UP045
@@ -154,11 +161,19 @@ def _show(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def read_recipe(preset: str | None, config: Path | None) -> dict[str, Any]:
+def read_recipe(
+    preset: str | None, config: Path | None, named: Mapping[str, Any]
+) -> dict[str, Any]:
     """The settings of a preset, and over them those of a file, as plain values.
 
+    Args:
+        preset, config: the name and the file, None for none.
+        named: the environment and the trackers that the command itself names, by `env` and
+            `tracker`: a module is only imported if it does, whatever stands in the file.
+
     Raises:
-        ConfigError: there is no such preset or file, or it is no table of settings.
+        ConfigError: there is no such preset or file, it is no table of settings, or it would have
+            a module imported unasked.
     """
     values: dict[str, Any] = {}
     if preset is not None:
@@ -167,14 +182,28 @@ def read_recipe(preset: str | None, config: Path | None) -> dict[str, Any]:
         values |= PRESETS[preset]
     if config is not None:
         try:
-            text = config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise ConfigError(f"cannot read {config}: {reason}", "give a TOML file") from None
+            text = read_text(config, _LARGEST_CONFIG)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read {config}: {error.strerror}", "give a TOML file"
+            ) from None
         values |= without_gone(from_toml(text, str(config)), f"{config} was written")
+        _check_modules(values, named, config)
         # The rest is checked when the command line has been laid over it.
         from_dict({"env": "any", "env_args": values.get("env_args", {})}, str(config))
     return values
+
+
+def _check_modules(values: Mapping[str, Any], named: Mapping[str, Any], config: Path) -> None:
+    for name, option in (("env", "--env"), ("tracker", "--tracker")):
+        found = values.get(name)
+        outside = [v for v in (found if isinstance(found, list) else [found])
+                   if isinstance(v, str) and ":" in v]  # fmt: skip
+        if outside and not named.get(name):
+            raise ConfigError(
+                f"{config}: {name} = {outside[0]!r} would import a Python module",
+                f"if you trust it, name it: {option} {outside[0]!r}",
+            )
 
 
 def parse_env_args(pairs: list[str]) -> dict[str, EnvArg]:

@@ -55,18 +55,21 @@ def plot(
         typer.Option(show_default=False,
                      help="What `a2c evaluate --json` printed, for the .html page (repeatable)."),
     ] = None,
+    force: options.Force = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Check the request, read the runs, draw, results."""
     from a2c_cli.plots.comparison import compare
-    from a2c_cli.runs.files import write_output
+    from a2c_cli.runs.files import check_output, write_output
     from a2c_cli.runs.metrics import find_runs, read_runs
     from a2c_cli.terminal import console, results
 
     draw = None if output is None else _drawing(output, evaluation or [])
     if draw is None and evaluation:
         raise ConfigError(*_FOR_PAGES)
+    if output is not None:
+        check_output(output, "--output", force)
     paths = find_runs(runs or [])
     if not runs:
         console.say(f"plotting {paths[0]}", quiet)

@@ -72,6 +72,7 @@ def record(
     ] = 1.0,
     format: Annotated[str, typer.Option(help="mp4 or gif.")] = "mp4",
     max_steps: options.MaxSteps = None,
+    force: options.Force = False,
     env: options.TrustedEnv = None,
     env_arg: options.EnvArgs = None,
     json: options.Json = False,
@@ -92,5 +93,5 @@ def record(
     method = saliency_method or ("gradient" if saliency else None)
     picture = Picture(scale, fps, speed, overlay, method)
     with console.progress_bar("games", games.played, quiet) as advance:
-        result = film(path, games, picture, Place(output, format), advance)
+        result = film(path, games, picture, Place(output, format, force), advance)
     results.recording(result, json=json)

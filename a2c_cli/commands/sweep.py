@@ -72,6 +72,11 @@ def sweep(
         typer.Option(help="Budget of each trial in agent steps. [dim](as for train)[/dim]",
                      show_default=False),
     ] = None,
+    tracker: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Where the curves of every trial go besides its metrics.jsonl; as for"
+                     " train (repeatable).", show_default=False),
+    ] = None,
     config: options.Config = None,
     preset: options.Preset = None,
     run_dir: Annotated[
@@ -104,11 +109,13 @@ def sweep(
     from a2c_cli.terminal import console
 
     raise_stopped()
-    base = options.read_recipe(preset, config)
+    lists = plan.parse_lists(set_ or [])
+    base = options.read_recipe(preset, config, {"env": env or envs, "tracker": tracker})
     base.pop("seed", None)  # of one run
     recipe_env = [base.pop("env")] if "env" in base else []
     base["env_args"] = {**base.get("env_args", {}), **options.parse_env_args(env_arg or [])}
-    lists = plan.parse_lists(set_ or [])
+    if tracker:
+        base["tracker"] = tracker
     if total_steps is not None:
         if "total_steps" in lists:
             raise ConfigError(

@@ -111,7 +111,7 @@ def _settings(
     preset: str | None,
     changes: dict[str, Any],
 ) -> TrainConfig:
-    values = options.read_recipe(preset, config)
+    values = options.read_recipe(preset, config, {**changes, "env": env})
     if env is not None:
         values["env"] = env
     if env_arg:

@@ -13,6 +13,7 @@ from typing import Any
 from a2c_cli.config.checks import EnvArg, Scalar, check_env_arg
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.errors import ConfigError
+from a2c_cli.outside import check_values
 
 _NAMES = [f.name for f in fields(TrainConfig) if f.name != "unused"]
 _PYTHON: dict[str, EnvArg] = {"True": True, "False": False, "None": None}
@@ -72,6 +73,7 @@ def from_toml(text: str, source: str) -> dict[str, Any]:
     """
     try:
         values = tomllib.loads(text)
+        check_values(values)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from None
     if isinstance(values.get("env_args"), dict):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from a2c_cli.envs.frames import FrameResizer
 from a2c_cli.envs.spec import ActionSpec, EnvSpec, Obs
 from a2c_cli.errors import ConfigError, EnvError
+from a2c_cli.outside import bounded_memory
 from a2c_cli.rng import pack_generator, unpack_generator
 
 # Each would be silently overruled by the preprocessing.
@@ -206,17 +207,22 @@ class AtariStream:
             unpack_generator(self._base.np_random, state["rng"])
             if len(opening):
                 emulator: Any = ALEState.__new__(ALEState)
-                emulator.__setstate__(opening.tobytes())
-                self._ale.reset_game()  # centres the joystick
-                self._ale.restoreState(emulator)
+                with bounded_memory():  # it reserves what lengths in the bytes say
+                    emulator.__setstate__(opening.tobytes())
+                    self._ale.reset_game()  # centres the joystick
+                    self._ale.restoreState(emulator)
                 self._begin()
+                over = False
                 for action in actions.tolist():
-                    self.step(action)
+                    if over:
+                        raise ValueError("the game is over before its last action")
+                    _, _, terminated, truncated = self.step(action)
+                    over = terminated or truncated
             if not np.array_equal(self._stack, obs):
                 raise ValueError("replaying it leads elsewhere")
         # ale-py raises a SystemError on bytes that are no state.
         except (
-            KeyError, IndexError, ValueError, RuntimeError, TypeError, SystemError
+            KeyError, IndexError, ValueError, RuntimeError, TypeError, SystemError, MemoryError
         ) as error:  # fmt: skip
             raise EnvError(
                 f"the saved emulator state does not fit {self.spec.id}: {error}"

@@ -276,8 +276,16 @@ class GymStream:
             return self._obs
         self._episode -= 1
         self.reset()
+        over = False
         for action in actions:
-            self.step(action if self.spec.action.shape else action.item())
+            if over:
+                raise EnvError(
+                    f"the saved episode of {self.spec.id} is over before its last action"
+                )
+            *_, terminated, truncated = self.step(
+                action if self.spec.action.shape else action.item()
+            )
+            over = terminated or truncated
         if self._obs.shape != obs.shape or not np.array_equal(self._obs, obs):
             raise EnvError(
                 f"{self.spec.id} did not replay to where it was saved:"

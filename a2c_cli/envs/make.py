@@ -40,6 +40,7 @@ def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, bool]:
             supported.
         EnvError: it cannot be built.
     """
+    _check_printable(env_id, args)
     if _is_atari(env_id, args):
         return "atari", False
     env = _make(env_id, args, None)
@@ -97,6 +98,7 @@ def make_env(
         UnknownEnvError: unknown id, or a space that is not supported.
         EnvError: it cannot be built.
     """
+    _check_printable(env_id, args)
     if _is_atari(env_id, args):
         try:
             return AtariStream(env_id, args, wrappers, seed)
@@ -108,6 +110,19 @@ def make_env(
     except BaseException:
         env.close()
         raise
+
+
+def _check_printable(env_id: str, args: Mapping[str, Any]) -> None:
+    """Libraries print names that they do not know: nothing in them may drive a terminal.
+
+    Raises:
+        UnknownEnvError: something could.
+    """
+    for text in (env_id, *args, *(value for value in args.values() if isinstance(value, str))):
+        if not all(c.isprintable() or c in "\n\t" for c in text):
+            raise UnknownEnvError(
+                f"{env_id[:100]!a} has control characters in its name or arguments"
+            )
 
 
 def _is_atari(env_id: str, args: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from a2c_cli.film.camera import Camera, SaliencyMaps
 from a2c_cli.film.panel import Panel
 from a2c_cli.film.writer import VideoWriter
 from a2c_cli.policies.agent import Agent
+from a2c_cli.runs.files import check_output
 from a2c_cli.runs.loading import load_agent, make_agent_env
 
 SUFFIXES = ("mp4", "gif")
@@ -87,10 +88,12 @@ class Place:
         output: a directory, or one file (its suffix decides the format) for one episode; None
             for `videos/` beside the checkpoint.
         suffix: `mp4` (H.264 that browsers play) or `gif`.
+        force: whether a file that this program has not made may be replaced.
     """
 
     output: Path | None = None
     suffix: str = "mp4"
+    force: bool = False
 
 
 class Film(NamedTuple):
@@ -133,6 +136,8 @@ def record(
     """
     path = Path(path)
     directory, names = _name_films(path, games, place)
+    for name in names:
+        check_output(directory / name, "--output", place.force)
     agent = load_agent(path)
     maps = _saliency_maps(agent, picture)
     env = make_agent_env(agent, games.seed, games.env_id, games.env_args, render=True)

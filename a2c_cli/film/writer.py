@@ -21,6 +21,8 @@ from typing import IO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from a2c_cli.runs.files import MARK, create, keep_mode, part_name
+
 # GIF counts time in centiseconds, and common viewers play a delay below 2 cs as 10 cs.
 GIF_MAX_FPS = 50
 
@@ -31,8 +33,9 @@ class VideoWriter:
         with VideoWriter("play.mp4", fps=60, scale=2) as video:
             video.write(frame)
 
-    The frames go to a hidden sibling (.play.part.mp4), which takes the place of `path` only
-    on a clean exit; on an exception it is deleted and an older file at `path` stays.
+    The frames go to a hidden sibling (.play.RANDOM.part.mp4), which takes the place of `path` only
+    on a clean exit; on an exception it is deleted and an older file at `path` stays. Two that write
+    one path do not disturb each other: the later one stays.
 
     `.mp4`: H.264, yuv420p, CRF 18, BT.709, index first (faststart), all frames kept. Sides
     left odd after scaling, which yuv420p cannot hold, get a black line right or below. Colour
@@ -73,7 +76,7 @@ class VideoWriter:
         self._keep_every = math.ceil(fps / GIF_MAX_FPS) if self._gif else 1
         # A rational keeps rates such as 60000/1001 from drifting; ffmpeg takes no larger one.
         self._rate = Fraction(fps).limit_denominator(1001) / self._keep_every
-        self._part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        self._part = self.path.with_name(part_name(self.path.name))
         self._shape: tuple[int, ...] | None = None
         self._open = False
         self._ffmpeg: subprocess.Popen[bytes] | None = None
@@ -84,7 +87,11 @@ class VideoWriter:
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            self._part.open("wb").close()
+            handle = create(self._part)
+            try:
+                keep_mode(handle, self.path)
+            finally:
+                os.close(handle)
         except OSError as error:
             # OSError picks its subclass (PermissionError, ...) from the number.
             reason = f"cannot write video: {error.strerror}"
@@ -144,6 +151,8 @@ class VideoWriter:
         self._stop()
         if self._ffmpeg.returncode != 0:
             raise self._failure()
+        if self._gif:
+            _sign_gif(self._part)
         os.replace(self._part, self.path)
 
     def _start(self, width: int, height: int) -> None:
@@ -199,7 +208,16 @@ def _mp4_options(scale: int) -> list[str]:
     convert = "scale=out_color_matrix=bt709:out_range=tv:flags=area+accurate_rnd+full_chroma_inp"
     tag = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
     filters = f"{_repeat_pixels(scale)},{even},{convert},format=yuv420p,{tag}"
-    return ["-vf", filters, "-c:v", "libx264", "-crf", "18", "-movflags", "+faststart"]
+    video = ["-vf", filters, "-c:v", "libx264", "-crf", "18", "-movflags", "+faststart"]
+    return [*video, "-metadata", f"comment={MARK}"]
+
+
+def _sign_gif(path: Path) -> None:
+    """Put `MARK` before a gif's last byte, as a comment: ffmpeg writes none."""
+    text = MARK.encode()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x21\xfe" + bytes([len(text)]) + text + b"\x00\x3b")
 
 
 def _gif_options(scale: int) -> list[str]:

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from a2c_cli.errors import ConfigError
+from a2c_cli.outside import read_text
 from a2c_cli.text import first_problem
 
+_LARGEST = 256 * 2**20  # bytes; ten million games
 _Number = Annotated[float, Field(gt=-1e18, lt=1e18)]  # NaN and infinity are outside
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -44,10 +46,9 @@ def read_evaluation(path: Path) -> Evaluation:
         ConfigError: the file cannot be read, or holds something else.
     """
     try:
-        last = path.read_text(encoding="utf-8").strip().rpartition("\n")[2]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"cannot read {path}: {reason}", "give a file") from None
+        last = read_text(path, _LARGEST).strip().rpartition("\n")[2]
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "give a file") from None
     try:
         return Evaluation.model_validate_json(last)
     except ValidationError as error:

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from a2c_cli.plots.axes import RETURNS, Theme, draw_chart, line_style, point_stride
 from a2c_cli.plots.comparison import Comparison
+from a2c_cli.runs.files import MARK
 from a2c_cli.runs.metrics import EVALUATION, SERIES, WINDOW
 from a2c_cli.text import safe_text
 
@@ -65,7 +66,8 @@ def draw(comparisons: Sequence[Comparison], suffix: str) -> bytes:
         figure.supxlabel(
             textwrap.fill(words, width), x=0.012, ha="left", fontsize=7.5, color=PAPER.muted
         )
-        return _render(figure, suffix)
+        picture = _render(figure, suffix)
+        return picture + f"<!-- {MARK} -->\n".encode() if suffix == "svg" else picture
 
 
 def _single(comparison: Comparison, names: Sequence[str]) -> Figure:
@@ -200,10 +202,10 @@ def _style() -> Iterator[None]:
 def _render(figure: Figure, suffix: str) -> bytes:
     """The same bytes for the same figure: no date, no random ids."""
     dated = {"svg": ("Date", "Creator", "Format", "Type"), "pdf": ("CreationDate",)}
-    metadata = dict.fromkeys(dated.get(suffix, ()))
+    metadata: dict[str, str | None] = dict.fromkeys(dated.get(suffix, ()))
+    if suffix != "svg":
+        metadata["Software" if suffix == "png" else "Creator"] = MARK
     buffer = io.BytesIO()
     transparent = suffix == "svg"
-    figure.savefig(
-        buffer, format=suffix, dpi=160, metadata=metadata or None, transparent=transparent
-    )
+    figure.savefig(buffer, format=suffix, dpi=160, metadata=metadata, transparent=transparent)
     return buffer.getvalue()

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from a2c_cli.plots import sections
 from a2c_cli.plots.comparison import Comparison
 from a2c_cli.plots.evaluation_file import Evaluation
+from a2c_cli.runs.files import MARK
 from a2c_cli.text import safe_text
 
 
@@ -41,6 +42,7 @@ def make_page(comparisons: Sequence[Comparison], evaluations: Sequence[Evaluatio
             networks=[sections.networks(comparison) for comparison in comparisons],
             settings=[sections.settings(comparison) for comparison in comparisons],
             runs=runs,
+            mark=MARK,
             version=importlib.metadata.version("a2c-cli"),
         )
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from markupsafe import Markup
 
 from a2c_cli.errors import A2CError
 from a2c_cli.evaluation.statistics import human_normalized
+from a2c_cli.outside import read_bytes
 from a2c_cli.plots.axes import RETURNS
 from a2c_cli.plots.comparison import Comparison, summarize_group
 from a2c_cli.plots.evaluation_file import Evaluation
 from a2c_cli.plots.figures import caption, chart_svg, legend_mark
-from a2c_cli.runs.directory import find_checkpoint
+from a2c_cli.runs.directory import VIDEOS, find_checkpoint
 from a2c_cli.runs.inspection import inspect
 from a2c_cli.runs.metrics import SERIES, Run
 
@@ -71,7 +72,7 @@ def protocols(evaluations: Sequence[Evaluation]) -> list[str]:
 def videos(runs: Sequence[Run]) -> dict[str, Any] | None:
     """The mp4 files of the runs' videos/, embedded up to `MOST_VIDEO`; None without any."""
     # A name that starts with a dot is of a film that is still being written.
-    by_run = [(run, sorted((run.path / "videos").glob("[!.]*.mp4"))) for run in runs]
+    by_run = [(run, sorted(_films_of(run.path / VIDEOS))) for run in runs]
     most = max(len(files) for _, files in by_run)
     # The first of every run before the second of any.
     paths = [(run, files[i]) for i in range(most) for run, files in by_run if i < len(files)]
@@ -93,12 +94,14 @@ def videos(runs: Sequence[Run]) -> dict[str, Any] | None:
     return {"films": films, "note": note}
 
 
+def _films_of(place: Path) -> Iterator[Path]:
+    return iter(()) if place.is_symlink() else place.glob("[!.]*.mp4")
+
+
 def _read_film(path: Path, room: int) -> bytes | None:
     """The file, if it is a real mp4 of the run itself (a link may point to anything) and fits."""
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > room:
-            return None
-        data = path.read_bytes()
+        data = read_bytes(path, room, follow=False)
     except OSError:
         return None
     return data if data[4:8] == b"ftyp" else None

@@ -1,7 +1,7 @@
 """A run on disk: its directory, its checkpoints, its metrics.
 
 - directory:  who holds a run, and where its files lie; files: atomic writes
-- checkpoint: safetensors files; header: what a checkpoint says of itself
+- checkpoint: safetensors files; header: what one says of itself; sizes: how large it may be
 - loading:    from a checkpoint back to an agent and its environment
 - metrics:    metrics.jsonl read back
 - inspection, weights: what a checkpoint tells without being run

@@ -8,22 +8,25 @@ A file may come from a stranger: everything is checked before anything is built 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import io
 import json
 import math
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from a2c_cli.envs.spec import Count
 from a2c_cli.errors import CheckpointError, ConfigError
+from a2c_cli.outside import open_regular, parse_json
 from a2c_cli.runs.header import Header, from_document, to_document
+from a2c_cli.runs.sizes import check_sizes
 from a2c_cli.text import first_problem, safe_text
 
 if TYPE_CHECKING:  # headers are read without NumPy
@@ -31,6 +34,8 @@ if TYPE_CHECKING:  # headers are read without NumPy
 
 FORMAT_VERSION = 1
 _MAX_HEADER = 4 * 2**20  # bytes; ours have a few tens of KB
+_MAX_FILE = 4 * 2**30  # bytes
+_CHUNK = 2**24  # bytes that are read at once where only a digest is wanted
 # As safetensors and as NumPy call them; the number is the width in bytes.
 _DTYPES = {
     **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2"},
@@ -80,17 +85,18 @@ def _digest(document: str, tensors: Tensors) -> str:
     """SHA-256 of the JSON document and, by name, of every tensor's name, type, shape and bytes."""
     return _digest_of(
         document,
-        ((name, a.dtype.str, a.shape, a.tobytes()) for name, a in sorted(tensors.items())),
+        ((name, a.dtype.str, a.shape, (a.tobytes(),)) for name, a in sorted(tensors.items())),
     )
 
 
 def _digest_of(
-    document: str, tensors: Iterable[tuple[str, str, tuple[int, ...], bytes | memoryview]]
+    document: str, tensors: Iterable[tuple[str, str, tuple[int, ...], Iterable[bytes]]]
 ) -> str:
     digest = hashlib.sha256(document.encode())
     for name, dtype, shape, data in tensors:
         digest.update(f"{name} {dtype} {shape}".encode())
-        digest.update(data)
+        for chunk in data:
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -100,23 +106,34 @@ def read_header(path: Path) -> tuple[Header, list[TensorInfo]]:
     Raises:
         CheckpointError: missing, damaged, foreign, or of another format version.
     """
-    return _read_header(path)[:2]
+    with _open(path) as file:
+        header, infos, _, _ = _read_head(file, path)
+    return header, infos
 
 
-def _read_header(path: Path) -> tuple[Header, list[TensorInfo], dict[str, Any]]:
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[BufferedReader]:
+    """The file, held open while it is read: what takes its place meanwhile does not matter."""
     try:
-        with _open(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            table, length = _table(file, size, path)
+        with open_regular(path, _MAX_FILE) as file:
+            yield file
     except OSError as error:
         raise _cannot_read(path, error) from None
-    return _parse(table, size - 8 - length, path)
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.exists() and not path.is_file():  # a pipe would block, a device never end
-        raise CheckpointError(f"{path} is not a file", "give a .safetensors file")
-    return path.open("rb")
+def _read_head(
+    file: BufferedReader, path: Path
+) -> tuple[Header, list[TensorInfo], dict[str, Any], int]:
+    """Header, table, metadata, and the place of the first tensor."""
+    size = os.fstat(file.fileno()).st_size
+    prefix = file.read(8)
+    if len(prefix) < 8:
+        raise _damaged(path, "it is too short")
+    (length,) = struct.unpack("<Q", prefix)
+    if length > min(size - 8, _MAX_HEADER):
+        raise _damaged(path, "it is not a safetensors file, or cut short")
+    table = _load_json(file.read(length), path)
+    return *_parse(table, size - 8 - length, path), 8 + length
 
 
 def read_verified_header(path: Path) -> tuple[Header, list[TensorInfo], str]:
@@ -125,87 +142,96 @@ def read_verified_header(path: Path) -> tuple[Header, list[TensorInfo], str]:
     Raises:
         CheckpointError: as `read_header`, or the content does not match its checksum.
     """
-    try:
-        with _open(path) as file:
-            data = file.read()
-    except OSError as error:
-        raise _cannot_read(path, error) from None
-    table, length = _table(io.BytesIO(data), len(data), path)
-    header, infos, metadata = _parse(table, len(data) - 8 - length, path)
-    content = memoryview(data)[8 + length :]
-    found = _digest_of(
-        metadata["a2c"],
-        (
-            (info.name, _DTYPES[info.dtype], info.shape, content[slice(*info.offsets)])
+    with _open(path) as file:
+        header, infos, metadata, start = _read_head(file, path)
+        tables = (
+            (info.name, _DTYPES[info.dtype], info.shape, _chunks(file, start, *info.offsets))
             for info in sorted(infos, key=lambda info: info.name)
-        ),
-    )
-    if metadata.get("sha256", "") not in ("", found):
-        raise _damaged(path, "its content does not match its checksum")
-    return header, infos, hashlib.sha256(data).hexdigest()
+        )
+        _check_digest(metadata, _digest_of(metadata["a2c"], tables), path)
+        file.seek(0)
+        return header, infos, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_checkpoint(
-    path: Path, *, only_finite: bool = True
-) -> tuple[Header, dict[str, NDArray[Any]]]:
-    """The header and all tensors.
+def _chunks(file: BufferedReader, start: int, begin: int, end: int) -> Iterator[bytes]:
+    for at in range(begin, end, _CHUNK):
+        yield os.pread(file.fileno(), min(_CHUNK, end - at), start + at)
 
-    Args:
-        path: the file.
-        only_finite: refuse weights and scales that are NaN or infinite.
+
+def read_content(path: Path) -> tuple[Header, list[TensorInfo], str, dict[str, NDArray[Any]]]:
+    """As `read_verified_header`, and all tensors of the same file, finite or not.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`.
+    """
+    with _open(path) as file:
+        header, infos, tensors = _read_all(file, path)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return header, infos, digest, tensors
+
+
+def read_checkpoint(path: Path) -> tuple[Header, dict[str, NDArray[Any]]]:
+    """The header and all tensors, from one file: another may take its place meanwhile.
 
     Raises:
         CheckpointError: as `read_header`, or the content is not what was written, or weights or
-            scales are NaN or infinite.
+            scales are NaN or infinite, or there is more than its run can have.
     """
-    header, infos, metadata = _read_header(path)
-    import numpy as np
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    with _open(path) as file:
+        header, _, tensors = _read_all(file, path)
+    check_finite(tensors, path)
+    return header, tensors
 
-    try:
-        tensors = load(path.read_bytes())
-    except OSError as error:
-        raise _cannot_read(path, error) from None
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, str(error)) from None
-    if tensors.keys() != {info.name for info in infos}:
-        raise _damaged(path, "it changed while it was read")
-    if metadata.get("sha256", "") not in ("", _digest(metadata["a2c"], tensors)):
-        raise _damaged(path, "its content does not match its checksum")
-    for name, array in tensors.items() if only_finite else ():
+
+def check_finite(tensors: Tensors, path: Path) -> None:
+    """Whether all weights and scales are finite.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    import numpy as np
+
+    for name, array in tensors.items():
         if name.startswith(("network.", "normalizer.")) and not np.isfinite(array).all():
             raise CheckpointError(
                 f"{path} has weights that are not finite ({safe_text(name)[:80]})",
                 "use an earlier checkpoint",
             )
-    return header, tensors
 
 
-def _table(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any], int]:
-    prefix = file.read(8)
-    if len(prefix) < 8:
-        raise _damaged(path, "it is too short")
-    (length,) = struct.unpack("<Q", prefix)
-    if length > min(size - 8, _MAX_HEADER):
-        raise _damaged(path, "it is not a safetensors file, or cut short")
-    return _load_json(file.read(length), path), length
+def _read_all(
+    file: BufferedReader, path: Path
+) -> tuple[Header, list[TensorInfo], dict[str, NDArray[Any]]]:
+    import numpy as np
+
+    header, infos, metadata, _ = _read_head(file, path)
+    try:
+        check_sizes(header, infos)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+    tensors: dict[str, NDArray[Any]] = {}
+    for info in sorted(infos, key=lambda info: info.offsets):  # as they lie in the file
+        array = np.empty(info.shape, _DTYPES[info.dtype])
+        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+            raise _damaged(path, "it changed while it was read")
+        tensors[info.name] = array
+    _check_digest(metadata, _digest(metadata["a2c"], tensors), path)
+    return header, infos, tensors
+
+
+def _check_digest(metadata: Mapping[str, Any], found: str, path: Path) -> None:
+    if metadata.get("sha256", "") not in ("", found):
+        raise _damaged(path, "its content does not match its checksum")
 
 
 def _load_json(data: bytes | str, path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(data, object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(data)
+    except ValueError as error:
         raise _damaged(path, f"its header is not JSON: {safe_text(str(error))[:80]}") from None
     if not isinstance(document, dict):
         raise _damaged(path, "its header is not a JSON object")
-    return document
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a name stands twice")
     return document
 
 

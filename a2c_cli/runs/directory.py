@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.errors import CheckpointError, RunDirError, RunInUseError
-from a2c_cli.runs.files import write_atomic
+from a2c_cli.outside import open_to_write
+from a2c_cli.runs.files import finished_name, replace_in
 
 CHECKPOINTS = Path("checkpoints")
 LAST, BEST, METRICS, CONFIG, LOCK = (
@@ -25,18 +28,24 @@ LAST, BEST, METRICS, CONFIG, LOCK = (
     ".lock",
 )
 VIDEOS, _FILM = "videos", "training-episode"
+_WRITTEN_IN = (VIDEOS, "tensorboard", "wandb", "trackio")
+_SAVED = (LAST, BEST, CONFIG, "trackers.json", "sweep.json")
 _CHUNK = 2**20  # bytes; a single write to a file may not take more than 2 GB
 
 
 class RunDir:
     """One run's directory, locked for one process as long as it is open.
 
+    It is held by a descriptor, and so are the files that are written in place: where it is moved
+    while the run goes on, they move with it. It may be a stranger's: no link is followed, and only
+    what this program has made is ever deleted.
+
     Args:
         path: created if it is not there.
         env_id, trackers: of the run, for the command that resumes it.
 
     Raises:
-        RunDirError: it cannot be written, or another process has it.
+        RunDirError: it cannot be written, another process has it, or a link leads out of it.
     """
 
     def __init__(self, path: Path, env_id: str = "", trackers: Sequence[str] = ()) -> None:
@@ -44,29 +53,30 @@ class RunDir:
         self.resume_command = resume_command(path, env_id, trackers)
         self._metrics: int | None = None
         self._lines: list[bytes] = []
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise RunDirError(
-                f"cannot write in {path}: {error.strerror}", "choose another --run-dir"
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            if isinstance(error, BlockingIOError):
+        with contextlib.ExitStack() as stack:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, self._directory)
+                self._lock = open_to_write(LOCK, self._directory)
+                stack.callback(os.close, self._lock)
+                _check_links(path)
+            except OSError as error:
+                raise RunDirError(
+                    f"cannot write in {path}: {error.strerror}", "choose another --run-dir"
+                ) from None
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 raise RunInUseError(
                     f"another run is writing in {path}", "wait for it, or choose another --run-dir"
                 ) from None
-            raise RunDirError(
-                f"cannot lock {path}: {error.strerror}", "choose a --run-dir on a local disk"
-            ) from None
-        # Of a process that was killed while it saved or filmed.
-        for pattern in (".*.part", f"{VIDEOS}/.{_FILM}*.part.mp4"):
-            for leftover in path.glob(pattern):
-                with contextlib.suppress(OSError):
-                    leftover.unlink()
+            except OSError as error:
+                raise RunDirError(
+                    f"cannot lock {path}: {error.strerror}", "choose a --run-dir on a local disk"
+                ) from None
+            _sweep_up(path)
+            self._handles = stack.pop_all()
 
     @property
     def in_use(self) -> bool:
@@ -88,7 +98,7 @@ class RunDir:
     def write_config(self, toml: str) -> None:
         """The settings, to run it again with --config."""
         with self._named_errors():
-            write_atomic(self.path / CONFIG, toml.encode())
+            replace_in(self._directory, CONFIG, toml.encode())
 
     def open_metrics(self, offset: int) -> int:
         """Open metrics.jsonl for appending behind `offset` bytes; what stands there is cut off.
@@ -100,9 +110,7 @@ class RunDir:
             How many bytes are missing before `offset`: 0 unless somebody has shortened the file.
         """
         with self._named_errors():
-            self._metrics = os.open(
-                self.path / METRICS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-            )
+            self._metrics = open_to_write(METRICS, self._directory)
             size = os.fstat(self._metrics).st_size
             end = min(size, offset)
             while end > 0:  # never append in the middle of a line
@@ -147,9 +155,25 @@ class RunDir:
             return before + len(data)
 
     def save(self, data: bytes, name: str = LAST) -> None:
-        """Replace a checkpoint whole."""
+        """Replace a checkpoint whole, where the directory now is.
+
+        Raises:
+            RunDirError: it cannot be written; or it has been, but no longer at `path`: whatever
+                lies there is another run's.
+        """
         with self._named_errors():
-            write_atomic(self.path / name, data)
+            replace_in(self._directory, name, data)
+            if name != BEST and not self._is_in_place():  # the last one comes after the best
+                raise RunDirError(
+                    f"{self.path} was moved or replaced while the run went on",
+                    "the run is saved in the directory as it is now: resume it from there",
+                )
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self.path / LOCK), os.fstat(self._lock))
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Release the directory."""
@@ -158,7 +182,7 @@ class RunDir:
             with contextlib.suppress(RunDirError):
                 self.flush_metrics()
             os.close(self._metrics)
-        os.close(self._lock)
+        self._handles.close()
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -171,6 +195,31 @@ class RunDir:
             raise RunDirError(
                 f"cannot write in {self.path}: {error.strerror or error}", hint
             ) from None
+
+
+def _check_links(path: Path) -> None:
+    """Whether all that a run writes stays in its directory.
+
+    Raises:
+        RunDirError: a link leads out of it.
+    """
+    walks = itertools.chain.from_iterable(os.walk(path / name) for name in _WRITTEN_IN)
+    below = (Path(place, name) for place, *names in walks for name in itertools.chain(*names))
+    for place in itertools.chain(path.iterdir(), below):
+        if place.is_symlink() and not place.resolve().is_relative_to(path.resolve()):
+            raise RunDirError(
+                f"{place} is a link that leads out of the run",
+                "put what it stands for in its place, or choose another --run-dir",
+            )
+
+
+def _sweep_up(path: Path) -> None:
+    """Delete what a process has left that was killed while it saved or filmed, and nothing else."""
+    with contextlib.suppress(OSError):
+        for leftover in itertools.chain(path.glob(".*.part"), (path / VIDEOS).glob(".*.part.mp4")):
+            name = finished_name(leftover.name) or ""
+            if name in _SAVED or re.fullmatch(rf"{_FILM}[0-9]+\.mp4", name):
+                leftover.unlink()
 
 
 def resume_command(path: Path, env_id: str, trackers: Sequence[str]) -> str:

@@ -8,15 +8,17 @@ from typing import Any
 
 from a2c_cli.config.text import to_dict
 from a2c_cli.envs.spec import EnvSpec
-from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
+from a2c_cli.errors import CheckpointError, ConfigError
 from a2c_cli.policies.layout import Layout
 from a2c_cli.runs.checkpoint import (
     FORMAT_VERSION,
     TensorInfo,
-    read_checkpoint,
+    Tensors,
+    check_finite,
+    read_content,
     read_verified_header,
 )
-from a2c_cli.runs.files import write_atomic
+from a2c_cli.runs.files import check_output, write_output
 from a2c_cli.runs.header import Header
 
 
@@ -27,6 +29,7 @@ def inspect(
     filters: Path | None = None,
     play: int = 0,
     env_id: str | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """The keys of `a2c inspect --json`.
 
@@ -39,6 +42,7 @@ def inspect(
         play: also count, as `silent`, the units that stay at 0 for this many steps of the
             environment, sampled policy and seed 0; 0 not to play.
         env_id: of that environment, as in `loading.make_agent_env`.
+        force: whether the picture may take the place of another file.
 
     Raises:
         CheckpointError: missing, damaged or foreign.
@@ -47,14 +51,21 @@ def inspect(
     """
     if filters is not None and filters.suffix.lower() != ".png":
         raise ConfigError(f"--filters {filters} must end in .png")
-    header, infos, digest = read_verified_header(path)
+    if filters is not None:
+        check_output(filters, "--filters", force)
+    tensors: Tensors = {}
+    if weights or play or filters is not None:
+        header, infos, digest, tensors = read_content(path)
+    else:
+        header, infos, digest = read_verified_header(path)
     own = [info for info in infos if info.name.startswith("network.")]
     layout = header.layout()
     network = _network(layout, own)
     if weights or filters is not None:
-        _look_at_weights(path, layout, network if weights else [], filters)
+        _look_at_weights(tensors, layout, network if weights else [], filters)
     if play:
-        silent = _silent_units(path, play, env_id)
+        check_finite(tensors, path)
+        silent = _silent_units(header, tensors, play, env_id)
         for layer in network:
             layer["silent"] = silent.get(layer["name"])
     return {
@@ -138,35 +149,30 @@ def _network(layout: Layout, infos: list[TensorInfo]) -> list[dict[str, Any]]:
 
 
 def _look_at_weights(
-    path: Path, layout: Layout, network: list[dict[str, Any]], filters: Path | None
+    tensors: Tensors, layout: Layout, network: list[dict[str, Any]], filters: Path | None
 ) -> None:
     """Add the statistics of its weights to each layer; draw the first layer."""
     from a2c_cli.runs.weights import draw_first_layer, weight_statistics
 
-    _, tensors = read_checkpoint(path, only_finite=False)
     arrays = {n.removeprefix("network."): a for n, a in tensors.items() if n.startswith("network.")}
     if network:
         statistics = weight_statistics(layout, arrays)
         for layer in network:
             layer.update(statistics.get(layer["name"], {}))
     if filters is not None:
-        picture = draw_first_layer(layout, arrays)
-        try:
-            write_atomic(filters, picture)
-        except OSError as error:
-            raise RunDirError(
-                f"cannot write {filters}: {error.strerror}", "choose another --filters"
-            ) from None
+        write_output(filters, draw_first_layer(layout, arrays), "--filters")
 
 
-def _silent_units(path: Path, steps: int, env_id: str | None) -> dict[str, int]:
+def _silent_units(
+    header: Header, tensors: Tensors, steps: int, env_id: str | None
+) -> dict[str, int]:
     """How many units of each layer gave 0 on every observation of this many steps."""
     import numpy as np
 
     from a2c_cli.envs.stream import play
-    from a2c_cli.runs.loading import load_agent, make_agent_env
+    from a2c_cli.runs.loading import agent_from, make_agent_env
 
-    agent = load_agent(path)
+    agent = agent_from(header, tensors)
     if agent.layout.activation != "relu" or not agent.layout.convs:
         raise ConfigError(
             "--play watches networks with convolutions and ReLU units", "leave --play out"

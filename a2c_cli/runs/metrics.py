@@ -7,6 +7,7 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from a2c_cli.config.text import from_toml
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError
+from a2c_cli.outside import open_regular, read_text
 from a2c_cli.runs.checkpoint import read_header
 from a2c_cli.runs.directory import BEST, CHECKPOINTS, CONFIG, LAST, METRICS
 
@@ -31,7 +33,9 @@ SERIES = {
 }
 EVALUATION = "eval/mean_reward"
 _LARGEST = 1e18  # of a number; sums of a million such are finite
-_CHUNK = 2**20  # bytes of lines that are parsed at once
+_LARGEST_FILE = 4 * 2**30  # bytes of metrics.jsonl
+_LARGEST_CONFIG = 2**20  # bytes
+_CHUNK = 2**20  # bytes of lines that are parsed at once, and of one line at most
 _TRAIN = "train one: a2c train --env ALE/Breakout-v5"
 
 
@@ -155,7 +159,7 @@ def read_run(path: Path) -> tuple[Run, int]:
     }
     skipped = 0
     try:
-        for record in _records(path / METRICS):
+        for record in read_records(path / METRICS):
             step = _number(record.get("env_steps")) if isinstance(record, dict) else None
             if step is None or step < 0:
                 skipped += 1
@@ -194,12 +198,14 @@ def _sorted(steps: array[float], values: array[float]) -> tuple[FloatArray, Floa
     return np.asarray(steps)[order], np.asarray(values)[order]
 
 
-def _records(path: Path) -> Iterator[Any]:
-    """Every whole line as its JSON value; None for a line that is not JSON."""
-    with open(path, "rb") as file:
-        while lines := file.readlines(_CHUNK):
-            if not lines[-1].endswith(b"\n"):
-                del lines[-1]
+def read_records(path: Path) -> Iterator[Any]:
+    """Every whole line of a metrics.jsonl as its JSON value; None for a line that is not JSON.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file of the run's own.
+    """
+    with open_regular(path, _LARGEST_FILE, follow=False) as file:
+        for lines in _whole_lines(file):
             try:  # one call for thousands of lines takes half the time
                 yield from json.loads(b"[" + b",".join(lines) + b"]")
             except (ValueError, RecursionError):
@@ -208,6 +214,19 @@ def _records(path: Path) -> Iterator[Any]:
                         yield json.loads(line)
                     except (ValueError, RecursionError):
                         yield None
+
+
+def _whole_lines(file: BufferedReader) -> Iterator[list[bytes]]:
+    """All lines but a last one without its end; one that never ends is passed over as empty."""
+    rest, passing = b"", False
+    while data := file.read(_CHUNK):
+        *lines, rest = (rest + data).split(b"\n")
+        if passing and lines:
+            lines[0], passing = b"", False
+        if len(rest) > _CHUNK:
+            rest, passing = b"", True
+        if lines:
+            yield lines
 
 
 def _number(value: Any) -> float | None:
@@ -219,10 +238,9 @@ def _number(value: Any) -> float | None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise A2CError(f"cannot read {path}: {reason}") from None
+        text = read_text(path, _LARGEST_CONFIG, follow=False)
+    except OSError as error:
+        raise A2CError(f"cannot read {path}: {error.strerror}") from None
     values = from_toml(text, str(path))
     seed = values.setdefault("seed", 0)
     if not isinstance(values.get("env"), str) or not isinstance(seed, int):

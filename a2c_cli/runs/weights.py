@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from a2c_cli.errors import ConfigError
 from a2c_cli.policies.layout import Layout
+from a2c_cli.runs.files import MARK
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -90,7 +92,9 @@ def draw_first_layer(layout: Layout, weights: Weights) -> bytes:
         if count > 1:
             draw.text((x - strip - 2, y + tall + 2), str(i), (110, 110, 110), small)
     file = io.BytesIO()
-    image.save(file, "PNG")
+    signed = PngInfo()
+    signed.add_text("Software", MARK)
+    image.save(file, "PNG", pnginfo=signed)
     return file.getvalue()
 
 

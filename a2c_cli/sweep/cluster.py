@@ -58,7 +58,8 @@ class RayBackend:
 
         ray, self._directory = self._ray, directory.absolute()
         for old in directory.glob(".shared-*"):
-            old.unlink(missing_ok=True)
+            if re.fullmatch(r"\.shared-[0-9a-f]{32}", old.name):
+                old.unlink(missing_ok=True)
         self._mark = self._directory / f".shared-{uuid.uuid4().hex}"
         self._mark.touch()
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.evaluation.workers import Died
+from a2c_cli.outside import read_bytes
 from a2c_cli.runs.directory import BEST, CONFIG, LAST, METRICS
 from a2c_cli.runs.files import write_atomic
 from a2c_cli.sweep.local import LocalBackend
 from a2c_cli.sweep.plan import Trial
 from a2c_cli.sweep.state import Ended, Told
 
+_LARGEST = 4 * 2**30  # bytes of a file
 _TELL_EVERY = 2.0  # seconds; a thousand trials tell one board
 # What resumes a run, in the order in which it may be copied while the run goes on: the metrics
 # hold all that the checkpoint counts on, and resuming cuts off what is too much.
@@ -63,7 +65,11 @@ class Board:
 
 def pack(run_dir: Path) -> dict[str, bytes]:
     """The files of a run by name; it may still be training."""
-    return {name: (run_dir / name).read_bytes() for name in _FILES if (run_dir / name).exists()}
+    found = {}
+    for name in _FILES:
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = read_bytes(run_dir / name, _LARGEST, follow=False)
+    return found
 
 
 def unpack(files: Mapping[str, bytes], run_dir: Path) -> None:

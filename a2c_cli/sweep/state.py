@@ -10,11 +10,13 @@ from typing import Any
 
 from a2c_cli.errors import CheckpointError, RunDirError
 from a2c_cli.evaluation.workers import Died
+from a2c_cli.outside import parse_json, read_bytes
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import LAST, RunDir
 from a2c_cli.sweep.plan import Trial
 
 SWEEP = "sweep.json"
+_LARGEST = 512 * 2**20  # bytes of it; a hundred thousand trials
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def read_states(path: Path, request: Mapping[str, Any], trials: Sequence[Trial])
     kept = path / SWEEP
     if kept.exists():
         try:
-            found = json.loads(kept.read_bytes())["request"]
+            found = parse_json(read_bytes(kept, _LARGEST, follow=False))["request"]
         except (OSError, ValueError, KeyError, TypeError):
             raise RunDirError(
                 f"{kept} is damaged", "choose another --run-dir, or move that file away"

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from a2c_cli.text import safe_text
+from a2c_cli.text import message_text, safe_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +29,7 @@ def say(text: str, quiet: bool = False) -> None:
     """A line of talk on stderr."""
     if not quiet:
         with contextlib.suppress(OSError):  # whoever listened may have gone away
-            print(safe_text(text), file=sys.stderr, flush=True)
+            print(message_text(text), file=sys.stderr, flush=True)
 
 
 class Display:
@@ -69,7 +69,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line above the picture, however long: a picture would tear it."""
-        self._show(lambda: self._console.print(Text(safe_text(text)), soft_wrap=True))
+        self._show(lambda: self._console.print(Text(message_text(text)), soft_wrap=True))
 
     def draw(self, picture: Callable[[], RenderableType]) -> None:
         """Put a picture in place of the last one; it is not made where nobody sees it."""

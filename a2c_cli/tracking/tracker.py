@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from a2c_cli.config.settings import TRACKERS, Settings
 from a2c_cli.errors import A2CError, ConfigError
-from a2c_cli.outside import import_module
+from a2c_cli.outside import import_module, parse_json, read_bytes
 from a2c_cli.runs.files import write_atomic
 
 PROJECT = "a2c"  # what W&B and Trackio file the runs under
@@ -121,7 +121,7 @@ def as_logged(package: Any, values: Mapping[str, Value]) -> dict[str, Any]:
 def read_state(run_path: Path) -> dict[str, Any]:
     """What the run directory remembers: `run_id`, made up the first time, and `wandb_step`."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        state = json.loads((run_path / _STATE).read_text())
+        state = parse_json(read_bytes(run_path / _STATE, 2**16, follow=False))
         if str(state["run_id"]).isalnum() and isinstance(state.get("wandb_step", -1), int):
             return dict(state)
     state = {"run_id": secrets.token_hex(4)}

@@ -145,6 +145,7 @@ def _resumed(
         saved = Saved.of(header)
         counters = saved.counters(header)
         _check_optimizer(tensors)
+        _check_stream(counters, tensors)
         clock = Clock(counters.env_steps, saved.elapsed)
         training = Training(RunState(run, config, env, learner, counters, clock), device, *caller)
         stack.callback(training.close)
@@ -212,3 +213,21 @@ def _check_optimizer(tensors: checkpoint.Tensors) -> None:
             found -= slots
     if found:
         raise ValueError("the optimizer's state is another network's")
+
+
+def _check_stream(counters: Counters, tensors: checkpoint.Tensors) -> None:
+    """Whether what is under way is there: a segment at least, and the episode so far, not more.
+
+    Raises:
+        ValueError: it is not.
+    """
+    parts = {"obs", "actions", "rewards", "terminated"}
+    segments = [name for name in tensors if name.startswith("segment.")]
+    numbers = range(len({name.split(".")[1] for name in segments}))
+    if not numbers or {f"segment.{i}.{part}" for i in numbers for part in parts} != set(segments):
+        raise ValueError("the segment that is being gathered is not complete")
+    longest = counters.episode_length
+    if counters.episode_over and counters.lengths:  # no reset yet: it is the last one's
+        longest = counters.lengths[-1]
+    if "env.actions" in tensors and len(tensors["env.actions"]) > longest:
+        raise ValueError("there are more actions than the episode has steps")

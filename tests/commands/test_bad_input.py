@@ -142,8 +142,12 @@ evaluate {text} | 1 | not a safetensors file | a2c train
 evaluate {empty} | 1 | too short | a2c train
 evaluate {foreign} | 1 | is not a checkpoint of a2c | a2c train
 evaluate {cut} | 1 | cut short | a2c train
-evaluate /dev/null | 1 | not a file | .safetensors
-evaluate {pipe} | 1 | not a file | .safetensors
+evaluate /dev/null | 1 | not a regular file | check the path
+evaluate {pipe} | 1 | not a regular file | check the path
+{cart} --config {pipe} | 2 | not a regular file | TOML
+{cart} --config {toml:tracker = ["mine:make"]} | 2 | would import a Python module | --tracker
+train --config {toml:env = "mine:Env-v0"} | 2 | would import a Python module | --env
+sweep --config {toml:env = "mine:Env-v0"} | 2 | would import a Python module | --env
 evaluate {run} --episodes 0 | 2 | --episodes | a2c evaluate --help
 evaluate {run} --episodes -1 | 2 | --episodes | a2c evaluate --help
 evaluate {run} --episodes x | 2 | '--episodes' / '-n' | a2c evaluate --help
@@ -183,12 +187,14 @@ inspect {text} | 1 | not a safetensors file | a2c train
 inspect {empty} | 1 | too short | a2c train
 inspect {foreign} | 1 | is not a checkpoint of a2c | a2c train
 inspect {run} --filters {dir}/a.jpg | 2 | .png | a2c inspect --help
-inspect {run} --filters {dir}/none/a.png | 1 | cannot write | --filters
+inspect {run} --filters {text}/a.png | 1 | cannot write | --filters
 inspect {run} --filters {dir} | 2 | .png | a2c inspect --help
 inspect {cut} | 1 | cut short | a2c train
 inspect {dir} {dir} | 2 | unexpected extra argument | a2c inspect --help
 inspect --episodes 3 | 2 | --episodes | a2c inspect --help
 """
+TABLE += f"{{cart}} --config {{toml:gamma = 0x{'f' * 5000}}} | 2 | too many digits | .\n"
+TABLE += f"{{cart}} --config {{toml:gamma = {'[' * 5000}}} | 2 | not valid TOML | .\n"
 ROWS = [tuple(part.strip() for part in row.split(" | ")) for row in TABLE.split("\n") if row]
 
 

@@ -74,8 +74,8 @@ def test_a_run_stopped_in_mid_episode_films_that_episode_whole(
     train(config, run_dir=stopped, should_stop=stop_after(first - 4))
     assert not (stopped / "videos").exists() or not list((stopped / "videos").iterdir())
     # As a kill leaves it: the encoder's file, and the film of somebody else beside it.
-    torn = stopped / "videos" / ".training-episode000001.part.mp4"
-    other = stopped / "videos" / ".last-sampled-seed0-episode1.part.mp4"
+    torn = stopped / "videos" / ".training-episode000001.0123456789abcdef.part.mp4"
+    other = stopped / "videos" / ".last-sampled-seed0-episode1.0123456789abcdef.part.mp4"
     torn.write_bytes(b"torn")
     other.write_bytes(b"a2c record is at work")
     train(resume=stopped)

@@ -12,7 +12,7 @@ import pytest
 
 from a2c_cli.errors import CheckpointError, RunDirError
 from a2c_cli.runs.directory import RunDir, find_checkpoint, new_run_path
-from a2c_cli.runs.files import write_atomic
+from a2c_cli.runs.files import part_name, write_atomic
 
 
 def touch(path: Path, age: float) -> Path:
@@ -112,7 +112,54 @@ def test_a_replacement_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["x"]
 
 
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_atomic(path, b"new")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+    path.chmod(0o640)
+    write_atomic(path, b"newer")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 # --- the directory
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "videos", "tensorboard/x", "notes"])
+def test_no_link_out_of_the_directory_is_followed(name: str, tmp_path: Path) -> None:
+    run, mine = tmp_path / "run", tmp_path / "mine"
+    (run / name).parent.mkdir(parents=True)
+    mine.mkdir() if name == "videos" else mine.write_bytes(b"precious")
+    (run / name).symlink_to(mine)
+    with pytest.raises(RunDirError, match="is a link"):
+        RunDir(run)
+    assert mine.is_dir() or mine.read_bytes() == b"precious"
+    mine.rmdir() if mine.is_dir() else mine.unlink()
+    with pytest.raises(RunDirError, match="is a link"):  # dangling, it would be made
+        RunDir(run)
+    assert not mine.exists()
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl"])
+def test_a_pipe_in_the_directory_does_not_hold_us_up(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RunDirError, match=f"{name} is not a regular file"):
+        RunDir(tmp_path).open_metrics(0)
+
+
+def test_a_directory_that_is_moved_away_takes_the_run_with_it(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.save(b"first")
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    other = RunDir(tmp_path / "run")
+    other.save(b"another run's")
+    with pytest.raises(RunDirError, match="was moved or replaced"):
+        run.save(b"second")
+    assert (tmp_path / "elsewhere" / "last.safetensors").read_bytes() == b"second"
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == b"another run's"
+    run.close()
+    other.close()
 
 
 def test_one_run_at_a_time_holds_a_directory(tmp_path: Path) -> None:
@@ -134,10 +181,17 @@ def test_the_command_that_resumes_can_be_pasted_into_a_shell(tmp_path: Path) -> 
     run.close()
 
 
-def test_leftovers_of_a_killed_save_are_swept_away(tmp_path: Path) -> None:
-    (tmp_path / ".last.safetensors.abc.part").write_bytes(b"half")
+def test_leftovers_of_a_killed_save_are_swept_away_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    theirs = [".notes.part", ".last.safetensors.part", ".thesis.0123456789abcdef.part", "a.part"]
+    theirs += ["videos/.holiday.0123456789abcdef.part.mp4"]
+    ours = [part_name("last.safetensors"), ".best.safetensors.k3_9_abc.part"]
+    ours += [f"videos/{part_name('training-episode000001.mp4')}"]
+    for name in (*theirs, *ours):
+        (tmp_path / name).write_bytes(b"half")
     RunDir(tmp_path).close()
-    assert os.listdir(tmp_path) == [".lock"]
+    left = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert sorted(str(p.relative_to(tmp_path)) for p in left) == sorted([".lock", *theirs])
 
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:

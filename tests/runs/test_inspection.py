@@ -225,8 +225,13 @@ def test_a_picture_has_to_be_a_png_in_a_place_that_can_be_written(
     with pytest.raises(ConfigError, match="png"):
         inspect(path, filters=tmp_path / "first.jpg")
     with pytest.raises(A2CError, match="cannot write"):
-        inspect(path, filters=tmp_path / "none" / "first.png")
-    assert list(tmp_path.iterdir()) == []
+        inspect(path, filters=path / "first.png")
+    (tmp_path / "mine.png").write_bytes(b"precious")
+    with pytest.raises(ConfigError, match="not made by a2c"):
+        inspect(path, filters=tmp_path / "mine.png")
+    assert (tmp_path / "mine.png").read_bytes() == b"precious"
+    inspect(path, filters=tmp_path / "mine.png", force=True)
+    inspect(path, filters=tmp_path / "mine.png")  # it is ours now
 
 
 def test_the_tables_fit_a_narrow_terminal(

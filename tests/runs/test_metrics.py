@@ -119,3 +119,24 @@ def test_runs_that_cannot_be_drawn_are_left_out_unless_they_are_all(tmp_path: Pa
     assert "cannot read" in notes[2]
     with pytest.raises(A2CError, match=r"nothing to plot: .*young has not .* \(and 1 more\)"):
         read_runs([young, bare])
+
+
+def test_a_pipe_a_link_and_a_line_without_end_do_not_hold_a_plot_up(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [1.0])
+    whole = (run / "metrics.jsonl").read_bytes()
+    (run / "metrics.jsonl").write_bytes(b"x" * 3_000_000 + b"\n" + whole)
+    found, skipped = read_run(run)
+    assert (list(found.episode_returns), skipped) == ([1.0], 1)
+    (tmp_path / "mine").write_bytes(whole)
+    for name in ("metrics.jsonl", "config.toml"):
+        kept = (run / name).read_bytes()
+        (run / name).unlink()
+        (run / name).symlink_to(tmp_path / "mine")
+        with pytest.raises(A2CError, match="is a link"):
+            read_run(run)
+        (run / name).unlink()
+        os.mkfifo(run / name)
+        with pytest.raises(A2CError, match="not a regular file"):
+            read_run(run)
+        (run / name).unlink()
+        (run / name).write_bytes(kept)

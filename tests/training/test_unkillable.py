@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 import trouble_envs
 from kills import Forked, chaos, lines, saved_steps, until
-from process import Outcome
+from process import Outcome, run_python
 
 from a2c_cli import A2CError, TrainConfig, train
+from a2c_cli.envs.make import make_env
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import RunDir
 
@@ -502,6 +503,128 @@ def test_module_is_only_imported_when_named(
     assert (tmp_path / "imported").exists()
     resumed = cli("train", "--resume", run, "--env", env, "--total-steps", 150, "--quiet")
     assert (resumed.code, saved_steps(run)) == (0, 150)
+
+
+def test_a_settings_file_is_a_strangers_too(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('env = "trouble_envs:trouble/Trouble-v0"\ntotal_steps = 20\n')
+    for command in ("train", "sweep"):
+        got = cli(command, "--config", tmp_path / "c.toml", "--run-dir", tmp_path / "no")
+        assert got.code == 2
+        assert_clear(got.stderr, "would import a Python module", "trouble_envs")
+    assert not (tmp_path / "no").exists()
+    named = ("--env", "trouble_envs:trouble/Trouble-v0", "--run-dir", tmp_path / "run")
+    assert cli("train", "--config", tmp_path / "c.toml", *named, "--quiet").code == 0
+
+
+def changed_run(source: Path, where: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A run directory with another last checkpoint alone."""
+    header, tensors = checkpoint.read_checkpoint(source / "last.safetensors")
+    change(tensors)
+    where.mkdir()
+    (where / "last.safetensors").write_bytes(checkpoint.encode(header, tensors))
+    return where
+
+
+def test_a_run_without_its_segment_is_refused_before_training(
+    cli: Cli, cartpole_run: Path, tmp_path: Path
+) -> None:
+    def without(tensors: dict[str, Any]) -> None:
+        for name in [name for name in tensors if name.startswith("segment.")]:
+            del tensors[name]
+
+    run = changed_run(cartpole_run, tmp_path / "run", without)
+    got = cli("train", "--resume", run, "--total-steps", 1600, "--quiet")
+    assert got.code == 1
+    assert_clear(got.stderr, "the segment that is being gathered is not complete")
+    assert not (run / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("fixture", ["cartpole_run", "breakout_run"])
+def test_a_replay_ends_where_its_episode_ended(
+    fixture: str, cli: Cli, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    def longer(tensors: dict[str, Any]) -> None:
+        tensors["env.actions"] = np.ones(20_000, np.int64)
+
+    run = changed_run(request.getfixturevalue(fixture), tmp_path / "run", longer)
+    got = cli("train", "--resume", run, "--total-steps", 9999, "--quiet")
+    assert got.code == 1
+    assert_clear(got.stderr, "more actions than the episode has steps")
+    header, tensors = checkpoint.read_checkpoint(run / "last.safetensors")
+    env = make_env(header.spec.id, header.spec.args, header.spec.wrappers, seed=header.config.seed)
+    state = {n.removeprefix("env."): t for n, t in tensors.items() if n.startswith("env.")}
+    with pytest.raises(A2CError, match="is over before its last action"):
+        env.set_state(state)
+    env.close()
+
+
+def test_the_emulator_reserves_no_memory_that_a_stranger_names(
+    breakout_run: Path, tmp_path: Path
+) -> None:
+    def boastful(tensors: dict[str, Any]) -> None:
+        opening = tensors["env.opening"].copy()
+        for at in (24, 28, 78):  # the lengths of the state, of a digest, of a generator
+            opening[at : at + 4] = np.frombuffer((2**31 - 16).to_bytes(4, "little"), np.uint8)
+        tensors["env.opening"] = opening
+
+    run = changed_run(breakout_run, tmp_path / "run", boastful)
+    done = run_python(
+        "-c",
+        "import resource, sys\nfrom a2c_cli import A2CError, train\n"
+        f"try: train(resume={str(run)!r}, changes={{'total_steps': 400}})\n"
+        "except A2CError as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)",
+    )
+    why, megabytes = done.stdout.splitlines()
+    assert "the saved emulator state does not fit" in why
+    assert int(megabytes) < 1500  # two lengths alone would be 4 GB
+
+
+def test_a_sparse_checkpoint_is_not_read(cli: Cli, cartpole_run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    whole = (cartpole_run / "last.safetensors").read_bytes()
+    table, body = fuzz_split(whole)
+    size = 3 * 2**30
+    table["segment.9.rewards"] = {
+        "dtype": "U8", "shape": [size], "data_offsets": [len(body), len(body) + size],
+    }  # fmt: skip
+    head = json.dumps(table).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head + body)
+    os.truncate(path, 8 + len(head) + len(body) + size)
+    began = time.monotonic()
+    for args in (("evaluate", path), ("train", "--resume", path)):
+        got = cli(*args)
+        assert got.code == 1
+        assert_clear(got.stderr, "segment tensors are larger than those of its run can be")
+    os.truncate(path, 40 * 2**30)
+    assert "larger than" in cli("inspect", path).stderr
+    assert time.monotonic() - began < 5.0
+
+
+def fuzz_split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def test_two_recordings_to_one_file(cartpole_run: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    args = ("record", cartpole_run, "--output", film, "--quiet")
+    both = [Forked(tmp_path / f"log{seed}", *args, "--seed", seed) for seed in (0, 1)]
+    assert [child.wait()[0] for child in both] == [0, 0]
+    assert film.read_bytes()[4:8] == b"ftyp"
+    assert not list(tmp_path.glob(".*"))
+    film.write_bytes(b"my holidays")
+    left, said = Forked(tmp_path / "log", *args).wait()
+    assert left == 2
+    assert_clear(said, "film.mp4 is there already, and not made by a2c")
+    assert Forked(tmp_path / "log", *args, "--force").wait()[0] == 0
+
+
+def test_messages_are_short(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(f'env = "CartPole-v1"\ngamma = "{"x" * 100_000}"\n')
+    got = cli("train", "--config", tmp_path / "c.toml")
+    assert got.code == 2
+    assert len(got.stderr) < 2500
 
 
 def test_strings_of_the_header_cannot_drive_the_terminal(

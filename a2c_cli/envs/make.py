@@ -9,7 +9,7 @@ import difflib
 import os
 import sys
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from ctypes.util import find_library
 from typing import Any
 
@@ -118,11 +118,21 @@ def _check_printable(env_id: str, args: Mapping[str, Any]) -> None:
     Raises:
         UnknownEnvError: something could.
     """
-    for text in (env_id, *args, *(value for value in args.values() if isinstance(value, str))):
+    for text in _texts([env_id, args]):
         if not all(c.isprintable() or c in "\n\t" for c in text):
             raise UnknownEnvError(
                 f"{env_id[:100]!a} has control characters in its name or arguments"
             )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _is_atari(env_id: str, args: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ _EXPLODED = 100.0  # times the usual value loss
 _ONE_REWARD = 1.0  # the value loss that a first reward of 1 can cause after many steps without any
 _DEAD = 0.95  # of a layer's units
 _LAYER = "train/dead_units_"
+_STANDS = 0.5  # of the natural steps rejected
 _FALLEN = 1 / 3  # of what had been gained
 _HISTORY = 50  # entries
 
@@ -67,7 +68,7 @@ class Guards:
                     f" the untrained policy's {then:.4g}; try a longer --n-steps, another"
                     " --learning-rate, or more --total-steps where rewards are rare"
                 )
-            warnings |= self._critic(entry)
+            warnings |= self._critic(entry) | self._standstill(entry)
         self._remember(entry)
         new = {name: text for name, text in warnings.items() if name not in self.said}
         self.said += new
@@ -134,6 +135,17 @@ class Guards:
         return {
             "critic": f"the value error explodes: a loss of {loss:.3g}, usually {usual:.3g}; try a"
             " smaller --critic-learning-rate, a --gamma below 1 or a --reward-transform"
+        }
+
+    def _standstill(self, entry: Mapping[str, Any]) -> dict[str, str]:
+        """Natural steps of which hardly any is accepted: the policy stays what it is."""
+        share = entry.get("train/rejected_steps", 0.0)
+        if share <= _STANDS:
+            return {}
+        return {
+            "standstill": f"{share:.0%} of the natural steps were rejected by the line search: the"
+            " policy stands still; try a larger --fisher-damping, more --cg-iterations or longer"
+            " --n-steps"
         }
 
     def _remember(self, entry: Mapping[str, Any]) -> None:

@@ -83,6 +83,13 @@ def test_a_layer_whose_units_are_dead() -> None:
     assert guards.check(line, POOR, None, 0.1, MOST) == []
 
 
+def test_natural_steps_that_are_rejected() -> None:
+    assert watch({"train/rejected_steps": 0.4}, POOR) == []
+    (text,) = watch({"train/rejected_steps": 0.6}, POOR)
+    assert "60% of the natural steps were rejected" in text
+    assert watch({"train/rejected_steps": 0.6}, [9.0, 11.0] * 50) == []
+
+
 def test_a_gaussian_has_no_greatest_entropy() -> None:
     guards = Guards()
     assert guards.check({"train/entropy": -7.0}, [], None, 0.1, None) == []

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from a2c_cli.version import VERSION
+
 if TYPE_CHECKING:
     from a2c_cli.config.settings import TrainConfig
     from a2c_cli.errors import A2CError
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from a2c_cli.policies.agent import Agent
     from a2c_cli.runs.loading import load_agent
     from a2c_cli.training.engine import TrainResult, train
+
+__version__ = VERSION
 
 __all__ = ["A2CError", "Agent", "TrainConfig", "TrainResult", "evaluate", "load_agent", "train"]
 

@@ -288,7 +288,7 @@ def main() -> None:
     )
     result = {
         "command": " ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]),
-        "versions": {n: version(n) for n in ("a2c-cli", "numpy", "safetensors")},
+        "versions": {n: version(n) for n in ("onestream-a2c", "numpy", "safetensors")},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python"
         f" {platform.python_version()}",
         "cases": args.count,

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from a2c_cli import __version__
 from a2c_cli.evaluation.scores import reference_scores
 
 RESULTS = Path(__file__).parent / "results" / "learning"
@@ -91,7 +92,13 @@ def main() -> None:
     name = f"{args.env.split('/')[-1]}-{args.total_steps}.json"
     output = args.output or RESULTS / name
     output.parent.mkdir(parents=True, exist_ok=True)
-    document = {"env": args.env, "total_steps": args.total_steps, "options": options, "runs": runs}
+    document = {
+        "env": args.env,
+        "total_steps": args.total_steps,
+        "options": options,
+        "defaults": ".".join(__version__.split(".")[:2]),  # whose they are, where none is given
+        "runs": runs,
+    }
     output.write_text(json.dumps(document, indent=1) + "\n")
     for run in runs:
         print(f"seed {run['seed']}  {run['mean_return_100']:10.2f}  {run['seconds']:7.0f} s")

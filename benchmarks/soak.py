@@ -105,7 +105,9 @@ def main() -> None:
         )
     result = {
         "command": " ".join(["python", "benchmarks/soak.py", *sys.argv[1:]]),
-        "versions": {n: version(n) for n in ("a2c-cli", "torch", "numpy", "gymnasium", "ale-py")},
+        "versions": {
+            n: version(n) for n in ("onestream-a2c", "torch", "numpy", "gymnasium", "ale-py")
+        },
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python"
         f" {platform.python_version()}",
         "runs": rows,

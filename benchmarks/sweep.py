@@ -102,7 +102,9 @@ def main() -> None:
         row = sweep(args.trials, args.steps, args.jobs, args.backend, where / "sweep")
     result = {
         "command": " ".join(["python", "benchmarks/sweep.py", *sys.argv[1:]]),
-        "versions": {n: version(n) for n in ("a2c-cli", "torch", "numpy", "gymnasium", "ray")},
+        "versions": {
+            n: version(n) for n in ("onestream-a2c", "torch", "numpy", "gymnasium", "ray")
+        },
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python"
         f" {platform.python_version()}",
         "seconds_of_one_train_command": round(single, 2),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 from tree import ROOT, make_tree, shown_tree
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "checkpoints/README.md"]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+OTHERS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "checkpoints/README.md")
+PAGES = [*(ROOT / name for name in OTHERS), *DOCS]
 EXTENDING = ROOT / "docs" / "extending.md"
 
 
@@ -26,17 +29,44 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_path_that_is_named_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"\b(?:a2c_cli|tests|benchmarks|docs|examples)/[\w./-]*\w/?", text)
+    named = re.findall(r"\b(?:a2c_cli|tests|benchmarks|docs|examples|scripts)/[\w./-]*\w/?", text)
     missing = [p for p in named if "NAME" not in p and not (ROOT / p).exists()]
     assert missing == []
 
 
 def test_names_said_to_be_in_a_file_are_there() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
     named = re.findall(r"`(\w+)` in \[[^]]+\]\(([^)]+)\)", text)
     assert named
     for name, file in named:
-        assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8")), (name, file)
+        code = (ROOT / "docs" / file).read_text(encoding="utf-8")
+        assert re.search(rf"\b{name}\b", code), (name, file)
+
+
+def test_the_readme_is_short() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert 180 <= len(lines) <= 200
+    assert max(map(len, lines)) <= 100
+
+
+def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
+    named = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in DOCS)
+
+
+def test_generated_parts_are_what_the_declarations_and_results_say() -> None:
+    """A part that was edited by hand, or not rewritten, differs."""
+    spec = importlib.util.spec_from_file_location("docs_script", ROOT / "scripts" / "docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    parts = 0
+    for page in script.pages():
+        text = page.read_text(encoding="utf-8")
+        parts += text.count("<!-- generated: ")
+        assert script.rewrite(text) == text, f"python scripts/docs.py rewrites {page_name(page)}"
+    assert parts >= 10
 
 
 def test_the_tree_is_that_of_the_docstrings() -> None:

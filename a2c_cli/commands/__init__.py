@@ -1,6 +1,6 @@
 """The commands: parse, call the engine, report.
 
 - app: the Typer app; the one map from errors to exit codes
-- options: each option spelled once
+- options: each option spelled once; help: what --help says of them
 - train, evaluate, record, inspect, plot, sweep: one file per command
 """

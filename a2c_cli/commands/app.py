@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from a2c_cli.commands import evaluate, inspect, plot, record, sweep, train
+from a2c_cli.commands.help import Group
 from a2c_cli.errors import A2CError
 from a2c_cli.terminal.signals import EXIT_CODES, Stopped, handled
 from a2c_cli.text import message_text, safe_text
+from a2c_cli.version import VERSION
 
 app = typer.Typer(
     name="a2c",
@@ -21,7 +23,7 @@ app = typer.Typer(
     " evaluate it, film it and look inside.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (train, evaluate, record, inspect, plot, sweep):
@@ -30,9 +32,7 @@ for command in (train, evaluate, record, inspect, plot, sweep):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version as package_version  # slow to import
-
-        typer.echo(f"a2c {package_version('a2c-cli')}")
+        typer.echo(f"a2c {VERSION}")
         raise typer.Exit()
 
 

@@ -7,21 +7,22 @@ from typing import Annotated, Optional
 import typer
 
 from a2c_cli.commands import options
+from a2c_cli.commands.help import Command
 from a2c_cli.terminal.signals import raise_stopped
 
 EXAMPLES = """
 Play whole games with a trained agent and report the raw scores.
 
-[bold]Examples[/bold]
+Examples:
   a2c evaluate
-  a2c evaluate checkpoints/breakout.safetensors --episodes 100
+  a2c evaluate breakout --episodes 100
   a2c evaluate checkpoints/my-run --greedy --json
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("evaluate", help=EXAMPLES)(evaluate)
+    app.command("evaluate", help=EXAMPLES, cls=Command)(evaluate)
 
 
 def evaluate(

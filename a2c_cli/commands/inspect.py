@@ -8,22 +8,23 @@ from typing import Annotated, Optional
 import typer
 
 from a2c_cli.commands import options
+from a2c_cli.commands.help import Command
 
 EXAMPLES = """
 Check a checkpoint and show what is in it: network, settings, training so far.
 
-[bold]Examples[/bold]
+Examples:
   a2c inspect
-  a2c inspect checkpoints/breakout.safetensors
+  a2c inspect breakout
   a2c inspect checkpoints/my-run --json
   a2c inspect checkpoints/my-run --weights --filters filters.png
-  a2c inspect checkpoints/my-run --play 500
+  a2c inspect breakout --play 500
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("inspect", help=EXAMPLES)(inspect)
+    app.command("inspect", help=EXAMPLES, cls=Command)(inspect)
 
 
 def inspect(

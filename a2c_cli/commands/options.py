@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -21,11 +22,14 @@ from a2c_cli.outside import read_text
 
 _LARGEST_CONFIG = 2**20  # bytes
 
+# The settings that plain `a2c train --help` shows; `--help-all` shows the others too.
+_MAIN = {"total_steps", "learning_rate", "network", "eval_every", "video_every", "tracker"}
+
 Checkpoint = Annotated[
     Optional[Path],  # noqa: UP045  (Typer shows it as one type)
     typer.Argument(
-        help="A .safetensors file or a run directory (its best, else its last checkpoint)."
-        " Left out: the newest under ./checkpoints.",
+        help="A .safetensors file, a run directory (its best, else its last checkpoint), or the"
+        " name of a shipped agent (breakout). Left out: the newest under ./checkpoints.",
         show_default=False,
     ),
 ]
@@ -109,18 +113,18 @@ def _option(name: str, meta: Any) -> Any:
     doc = meta["doc"]
     if doc[0].isascii():  # no capitals for γ, β and ε
         doc = doc[0].upper() + doc[1:]
-    choices = f" ({', '.join(meta['choices'])})" if meta["choices"] else ""
+    limits = f"; {meta_range}" if (meta_range := describe_range(name)) else ""
     default = describe_default(name)
     flag = "--" + name.replace("_", "-")
     spelling = f"{flag}/--no-{flag[2:]}" if value_type(name) is bool else flag
     whole: dict[str, Any] = {}
     if value_type(name) is int:
-        whole = {"parser": parse_count, "metavar": "<int>"}
+        whole = {"parser": parse_count, "metavar": "N"}
     return typer.Option(
         spelling,
         **whole,
-        help=f"{doc}{choices}.{f' [dim]({default})[/dim]' if default else ''}",
-        rich_help_panel=meta["group"],
+        help=f"{doc}{limits}.{f' [dim]({default})[/dim]' if default else ''}",
+        rich_help_panel=None if name in _MAIN else meta["group"],
         show_default=False,
     )
 
@@ -140,6 +144,22 @@ def parse_count(text: str | int) -> int:
     raise typer.BadParameter(f"{text!r} is not a whole number")
 
 
+def describe_range(name: str) -> str:
+    """What values a setting takes, in words; "" where everybody expects it."""
+    meta = settings()[name].metadata
+    if meta["choices"]:
+        return " or ".join(meta["choices"]) if len(meta["choices"]) == 2 else ", ".join(
+            meta["choices"]
+        )  # fmt: skip
+    low, high = meta["low"], meta["high"]
+    counts = value_type(name) is int and low <= 1 and not math.isfinite(high)
+    if counts or not (math.isfinite(low) or math.isfinite(high)):
+        return ""
+    if math.isfinite(high):
+        return f"{'above ' if meta['open_low'] else ''}{low:,g} to {high:,g}"
+    return f"above {low:g}" if meta["open_low"] else f"at least {low:g}"
+
+
 def describe_default(name: str) -> str:
     """The default of a setting, by kind of environment where they differ."""
     values = {kind.name: kind.defaults[name] for kind in KINDS.values() if name in kind.defaults}
@@ -148,8 +168,13 @@ def describe_default(name: str) -> str:
     if not values:
         return ""
     shown = {kind: _show(value) for kind, value in values.items()}
-    if len(set(shown.values())) == 1:
-        return next(iter(shown.values()))
+    if shown.get("atari") == shown.get("image") and "atari" in shown:
+        shown = {"pixels": shown.pop("atari"), **shown}
+        del shown["image"]
+    if len({value for kind, value in shown.items() if kind != "continuous"}) == 1:
+        common = next(iter(shown.values()))
+        rest = {k: v for k, v in shown.items() if v != common}
+        return ", ".join([common, *(f"{kind} {value}" for kind, value in rest.items())])
     return ", ".join(f"{kind} {value}" for kind, value in shown.items())
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from a2c_cli.commands import options
+from a2c_cli.commands.help import Command
 from a2c_cli.errors import A2CError, ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Draw learning curves: in the terminal, as a picture, or on a page of their own.
 Runs that differ in their seed alone become one curve, with a 95 % band.
 Others are compared; environments stand beside each other.
 
-[bold]Examples[/bold]
+Examples:
   a2c plot
   a2c plot checkpoints/my-run --output curve.png
   a2c plot checkpoints/sweep --output sweep.pdf
@@ -34,7 +35,7 @@ _FOR_PAGES = ("--evaluation is for an .html page", "add --output FILE.html")
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("plot", help=EXAMPLES)(plot)
+    app.command("plot", help=EXAMPLES, cls=Command)(plot)
 
 
 def plot(

@@ -8,14 +8,15 @@ from typing import Annotated, Optional
 import typer
 
 from a2c_cli.commands import options
+from a2c_cli.commands.help import Command
 from a2c_cli.terminal.signals import raise_stopped
 
 EXAMPLES = """
 Film a trained agent: one video per episode, with its policy and value beside the game.
 
-[bold]Examples[/bold]
+Examples:
   a2c record --episodes 5
-  a2c record checkpoints/breakout.safetensors --output videos --scale 3
+  a2c record breakout --output videos --scale 3
   a2c record --overlay --saliency --best-of 10
   a2c record checkpoints/my-run --overlay --output play.gif --fps 15 --max-steps 150
 """
@@ -23,7 +24,7 @@ Film a trained agent: one video per episode, with its policy and value beside th
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("record", help=EXAMPLES)(record)
+    app.command("record", help=EXAMPLES, cls=Command)(record)
 
 
 def record(

@@ -11,6 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 from a2c_cli.commands import options
+from a2c_cli.commands.help import Command
 from a2c_cli.errors import ConfigError
 from a2c_cli.terminal.signals import EXIT_CODES, ask_to_stop, raise_stopped
 
@@ -19,7 +20,7 @@ Train many agents: environments, settings and seeds, one stream each.
 
 The same command resumes a sweep that was stopped or killed.
 
-[bold]Examples[/bold]
+Examples:
   a2c sweep --env CartPole-v1 --seeds 0-4
   a2c sweep --env ALE/Breakout-v5 --env ALE/Pong-v5 --seeds 0-2
   a2c sweep --env CartPole-v1 --set gamma=0.98,0.99 --set n_steps=16,32
@@ -38,7 +39,7 @@ class BackendName(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("sweep", help=EXAMPLES)(sweep)
+    app.command("sweep", help=EXAMPLES, cls=Command)(sweep)
 
 
 def sweep(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from a2c_cli.commands import options
+from a2c_cli.commands.help import Command, HelpAll
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.config.text import from_dict, to_toml
 from a2c_cli.errors import ConfigError
@@ -17,7 +18,7 @@ from a2c_cli.terminal.signals import EXIT_CODES, ask_to_stop
 EXAMPLES = """
 Train online A2C from one stream of experience.
 
-[bold]Examples[/bold]
+Examples:
   a2c train --env ALE/Breakout-v5
   a2c train --env CartPole-v1 --total-steps 300000 --seed 1
   a2c train --env ALE/Pong-v5 --learning-rate 1e-3 --run-dir checkpoints/pong
@@ -31,7 +32,7 @@ STOP_CODES = {"completed": 0, "diverged": 1, **EXIT_CODES}
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command("train", help=EXAMPLES)(options.with_settings(train))
+    app.command("train", help=EXAMPLES, cls=Command)(options.with_settings(train))
 
 
 def train(
@@ -62,11 +63,13 @@ def train(
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the settings as TOML and stop.")
     ] = False,
+    help_all: HelpAll = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     **given: Any,
 ) -> None:  # fmt: skip
     """Parse, resolve, train, report."""
+    del help_all  # has been answered
     changes = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
         own = {"env-arg": env_arg, "seed": seed, "run-dir": run_dir}

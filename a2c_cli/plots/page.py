@@ -6,7 +6,6 @@ policy lets a browser fetch nothing.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
@@ -19,6 +18,7 @@ from a2c_cli.plots.comparison import Comparison
 from a2c_cli.plots.evaluation_file import Evaluation
 from a2c_cli.runs.files import MARK
 from a2c_cli.text import safe_text
+from a2c_cli.version import VERSION
 
 
 def make_page(comparisons: Sequence[Comparison], evaluations: Sequence[Evaluation] = ()) -> str:
@@ -43,7 +43,7 @@ def make_page(comparisons: Sequence[Comparison], evaluations: Sequence[Evaluatio
             settings=[sections.settings(comparison) for comparison in comparisons],
             runs=runs,
             mark=MARK,
-            version=importlib.metadata.version("a2c-cli"),
+            version=VERSION,
         )
     )
 

@@ -2,6 +2,7 @@
 
 - directory:  who holds a run, and where its files lie; files: atomic writes
 - checkpoint: safetensors files; header: what one says of itself; sizes: how large it may be
+- shipped:    agents that come with the package
 - loading:    from a checkpoint back to an agent and its environment
 - metrics:    metrics.jsonl read back
 - inspection, weights: what a checkpoint tells without being run

@@ -18,6 +18,7 @@ from typing import Any
 from a2c_cli.errors import CheckpointError, RunDirError, RunInUseError
 from a2c_cli.outside import open_to_write
 from a2c_cli.runs.files import finished_name, replace_in
+from a2c_cli.runs.shipped import find_shipped, shipped_names
 
 CHECKPOINTS = Path("checkpoints")
 LAST, BEST, METRICS, CONFIG, LOCK = (
@@ -254,8 +255,8 @@ def find_checkpoint(path: Path | None) -> Path:
     """The checkpoint a command means.
 
     Args:
-        path: a file, or a run directory (its best, else its last checkpoint); None for the
-            newest under ./checkpoints.
+        path: a file, a run directory (its best, else its last checkpoint), or the name of a
+            shipped agent; None for the newest under ./checkpoints.
 
     Raises:
         CheckpointError: there is none.
@@ -269,7 +270,10 @@ def find_checkpoint(path: Path | None) -> Path:
         return max(found, key=lambda p: (p.stat().st_mtime, str(p)))
     try:
         if not path.exists():
-            raise CheckpointError(f"there is no checkpoint at {path}", train)
+            shipped = find_shipped(str(path))
+            if shipped is not None:
+                return shipped
+            raise CheckpointError(f"there is no checkpoint at {path}", _what_there_is(path))
         if path.is_dir():
             if not (path / LAST).exists() and not (path / BEST).exists():
                 raise CheckpointError(f"there is no checkpoint in {path}", train)
@@ -277,6 +281,13 @@ def find_checkpoint(path: Path | None) -> Path:
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}", "check the path") from None
     return path
+
+
+def _what_there_is(path: Path) -> str:
+    """A hint for a path that leads nowhere: names are for agents, paths for what was trained."""
+    if len(path.parts) == 1 and not path.suffix:
+        return f"give a run directory, or the name of a shipped agent: {', '.join(shipped_names())}"
+    return "train one: a2c train --env ALE/Breakout-v5"
 
 
 def _in_run(run: Path) -> Path:

@@ -20,6 +20,7 @@ from a2c_cli.envs.spec import Count, EnvSpec, Text
 from a2c_cli.errors import CheckpointError, ConfigError
 from a2c_cli.policies.layout import Layout, make_layout
 from a2c_cli.text import first_problem, safe_text
+from a2c_cli.version import DISTRIBUTION
 
 # Sums of a hundred returns must be finite still.
 _Return = Annotated[float, Field(gt=-1e300, lt=1e300)]
@@ -131,7 +132,8 @@ def from_document(document: Mapping[str, Any]) -> Header:
         raise ValueError(first_problem(error)) from None
     spec = read.env
     _check_spec(spec)
-    wrote = safe_text(read.versions.get("a2c-cli", ""))[:20] or "an earlier version"
+    ours = read.versions.get(DISTRIBUTION, read.versions.get("a2c-cli", ""))
+    wrote = safe_text(ours)[:20] or "an earlier version"
     try:
         settings = without_gone(read.config, f"written by a2c {wrote}")
     except ConfigError as error:

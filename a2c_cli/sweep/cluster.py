@@ -133,7 +133,7 @@ def check_request(address: str | None) -> None:
         A2CError: it is not installed, or the address is of a kind that cannot work.
     """
     if importlib.util.find_spec("ray") is None:
-        raise A2CError("Ray is not installed", "pip install 'a2c-cli[ray]'")
+        raise A2CError("Ray is not installed", "install it: pip install ray")
     if address is not None and not re.fullmatch(r"auto|[^:/\s]+:[0-9]{1,5}", address):
         raise ConfigError(
             f"--ray-address cannot be {address!r}",

@@ -33,7 +33,7 @@ class TrainReporter:
         for text in progress.warnings:
             display.say(f"warning: {text}")
         if display.live:
-            display.draw(lambda: _table(progress, display.width))
+            display.draw(lambda: panel(progress, display.width))
         elif progress.logged:
             display.say(_line(progress))
 
@@ -50,7 +50,8 @@ def _introduction(p: Progress) -> list[str]:
     ]
 
 
-def _table(p: Progress, width: int) -> Table:
+def panel(p: Progress, width: int) -> Table:
+    """Where a run stands, for a terminal of this width."""
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")

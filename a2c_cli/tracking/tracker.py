@@ -79,7 +79,7 @@ def find_tracker(name: str) -> Factory:
         if spec is None or spec.origin is None:  # a mere directory ./wandb is no package
             raise A2CError(
                 f"--tracker {name} needs the package {name}, which is not installed",
-                f'pip install "a2c-cli[{name}]"',
+                f"install it: pip install {name}",
             )
         return importlib.import_module(f"a2c_cli.tracking.{name}").make  # type: ignore[no-any-return]
     module, _, factory = name.partition(":")

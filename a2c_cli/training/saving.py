@@ -16,6 +16,7 @@ from a2c_cli.runs.directory import BEST
 from a2c_cli.runs.header import Header
 from a2c_cli.runs.loading import acts_finitely
 from a2c_cli.training.state import RunState
+from a2c_cli.version import DISTRIBUTION, VERSION
 
 CALMER = "try a smaller --learning-rate"
 
@@ -98,7 +99,6 @@ class Saver:
 
 @functools.cache
 def _versions() -> dict[str, Any]:
-    packages = ("a2c-cli", "torch", "numpy", "gymnasium", "ale-py")
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in packages
-    }
+    packages = ("torch", "numpy", "gymnasium", "ale-py")
+    own = {"python": platform.python_version(), DISTRIBUTION: VERSION}
+    return own | {name: importlib.metadata.version(name) for name in packages}

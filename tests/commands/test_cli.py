@@ -314,7 +314,7 @@ def test_help_has_examples(cli: Cli, command: str) -> None:
 
 def test_alone_it_shows_the_commands_in_the_order_of_their_life(cli: Cli) -> None:
     text = cli("--help").stdout
-    places = [text.index(f"│ {c} ") for c in ("train", "evaluate", "record", "inspect")]
+    places = [text.index(f"\n  {c} ") for c in ("train", "evaluate", "record", "inspect")]
     assert places == sorted(places)
 
 

@@ -226,3 +226,18 @@ def test_a_resumed_run_drops_the_lines_behind_its_checkpoint(tmp_path: Path) -> 
     run.append_metrics({"env_steps": 20})
     run.close()
     assert (tmp_path / "metrics.jsonl").read_text() == '{"env_steps": 1}\n{"env_steps": 20}\n'
+
+
+def test_a_shipped_agent_is_found_by_its_name_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = find_checkpoint(Path("breakout"))
+    assert path.suffix == ".safetensors"
+    assert not path.is_symlink()
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(Path("brakeout"))
+    assert "breakout" in caught.value.hint
+    (tmp_path / "breakout").mkdir()
+    with pytest.raises(CheckpointError, match="no checkpoint in breakout"):
+        find_checkpoint(Path("breakout"))  # a directory of this name comes first

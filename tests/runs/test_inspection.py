@@ -36,7 +36,14 @@ def test_has_the_keys_that_scripts_rely_on(breakout_run: Path) -> None:
     assert (record["env_steps"], record["frames"]) == (300, 1200)
     assert record["config"]["total_steps"] == 300
     assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert set(record["versions"]) >= {"python", "a2c-cli", "torch", "numpy", "gymnasium", "ale-py"}
+    assert set(record["versions"]) >= {
+        "python",
+        "onestream-a2c",
+        "torch",
+        "numpy",
+        "gymnasium",
+        "ale-py",
+    }
 
 
 def test_layers_are_the_networks_tensors(breakout_run: Path) -> None:

@@ -61,7 +61,7 @@ BUSY = Progress(
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_table_fits_the_terminal_and_shows_what_a_watcher_asks_for(width: int) -> None:
     console = Console(width=width, file=io.StringIO())
-    console.print(live._table(BUSY, width))
+    console.print(live.panel(BUSY, width))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown

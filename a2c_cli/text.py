@@ -22,6 +22,16 @@ def message_text(text: str) -> str:
     return safe_text(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")
 
 
+def error_text(error: BaseException) -> str:
+    """An error of somebody else's code in one line: its kind, and what it says if it can."""
+    kind = type(error).__name__
+    try:
+        said = " ".join(str(error).split())
+    except Exception:
+        said = "it cannot say why"
+    return f"{kind}: {said}" if said else kind
+
+
 def number(value: float | None, form: str = ",.2f", limit: float = math.inf) -> str:
     """A number in digits, or a dash for None; in three digits from `limit` on."""
     if value is None:

@@ -15,6 +15,7 @@ from hypothesis import settings
 from process import Outcome
 
 from a2c_cli import TrainConfig, train
+from a2c_cli.terminal.signals import REASONS
 
 settings.register_profile("a2c", deadline=None, max_examples=50)
 settings.load_profile("a2c")
@@ -28,7 +29,7 @@ def cli(
     """`a2c ARGS` in this process, by the function that the console script calls."""
     from a2c_cli.commands.app import main
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in REASONS}
 
     def run(*args: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["a2c", *map(str, args)])

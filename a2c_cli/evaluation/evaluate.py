@@ -22,7 +22,9 @@ from a2c_cli.evaluation.statistics import human_normalized, summarize
 from a2c_cli.evaluation.workers import Died, Workers
 from a2c_cli.rng import make_generator
 from a2c_cli.runs import checkpoint
-from a2c_cli.runs.loading import agent_from, load_agent, make_agent_env
+from a2c_cli.runs.checkpoint import Tensors
+from a2c_cli.runs.header import Header
+from a2c_cli.runs.loading import agent_from, make_agent_env
 
 # Independent streams of one evaluation; a constant, so that results do not depend on how many
 # processes play them.
@@ -33,7 +35,8 @@ _SLOTS = 10
 class _Slot:
     """A share of an evaluation's games, with a stream of random numbers of its own."""
 
-    path: str
+    header: Header
+    tensors: Tensors  # those of the agent
     episodes: int
     seed: int
     greedy: bool
@@ -44,7 +47,7 @@ class _Slot:
     def play(self, on_episode: Callable[[], None]) -> list[Episode]:
         played = []
         with threadpool_limits(1, user_api="blas"):
-            agent = load_agent(self.path)
+            agent = agent_from(self.header, self.tensors)
             env = make_agent_env(agent, self.seed, self.env_id, self.env_args)
             try:
                 for episode in play_episodes(
@@ -138,15 +141,16 @@ def evaluate(
     if episodes < 1:
         raise ConfigError(f"--episodes must be at least 1, not {episodes}")
     header, tensors = checkpoint.read_checkpoint(Path(path))
-    agent = agent_from(header, tensors)
+    agent = agent_from(header, tensors)  # all slots play this one, whatever is saved meanwhile
+    tensors = {n: a for n, a in tensors.items() if n.startswith(("network.", "normalizer."))}
     env = make_agent_env(agent, seed, env_id, env_args)
     protocol = dict(env.protocol)
     env.close()
     slots = min(_SLOTS, episodes)
     counts = [episodes // slots + (slot < episodes % slots) for slot in range(slots)]
     shares = [
-        _Slot(str(path), count, int(make_generator(seed, slot).integers(2**31)), greedy, env_id,
-              env_args, max_steps)
+        _Slot(header, tensors, count, int(make_generator(seed, slot).integers(2**31)), greedy,
+              env_id, env_args, max_steps)
         for slot, count in enumerate(counts)
     ]  # fmt: skip
     if jobs == 1:

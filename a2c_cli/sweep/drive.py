@@ -13,6 +13,7 @@ from a2c_cli.runs.directory import RunDir
 from a2c_cli.sweep.plan import Request, Trial, default_path, identify, plan
 from a2c_cli.sweep.state import Ended, Event, Revived, State, Told, read_states, save
 from a2c_cli.sweep.summary import sum_up
+from a2c_cli.terminal.signals import EXIT_CODES
 
 RETRIES = 3  # times that a trial is resumed after its process has died
 _POLL = 0.5  # seconds
@@ -47,7 +48,7 @@ def run_sweep(
         watch_signals: called once trials can be stopped cleanly; gives what `drive` asks.
 
     Returns:
-        The record of `sum_up` with `run_dir`; `interrupted` or `terminated` if it was stopped.
+        The record of `sum_up` with `run_dir`; one of `signals.REASONS` if it was stopped.
 
     Raises:
         A2CError: see `errors`; nothing has been written if the request is at fault.
@@ -85,7 +86,7 @@ def drive(
     fails by itself is not tried again, and the others continue.
 
     Returns:
-        `interrupted` or `terminated` if it was asked to stop, after all trials have saved.
+        One of `signals.REASONS` if it was asked to stop, after all trials have saved.
     """
     waiting = deque(i for i, state in enumerate(states) if state.stage != "completed")
     running: set[int] = set()
@@ -122,7 +123,7 @@ def _take_in(state: State, event: Ended | Died, stopping: bool) -> bool:
     """Record how a trial's process ended; returns whether it must be started again."""
     state.stage = "waiting"
     state.read()
-    if isinstance(event, Ended) and event.stopped not in ("interrupted", "terminated"):
+    if isinstance(event, Ended) and event.stopped not in EXIT_CODES:
         state.stage, state.message = event.stopped, event.message
     elif stopping and state.stage != "completed":
         state.stage, state.message = "interrupted", ""

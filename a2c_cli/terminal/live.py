@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from a2c_cli.terminal.console import Display, print_json, say, sparkline
+from a2c_cli.terminal.signals import EXIT_CODES
 from a2c_cli.text import duration, number
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
     elif not quiet:
         best = f", best {result.best}" if result.best else ""
         say(f"{result.stopped} after {result.env_steps:,} steps: {result.last}{best}")
-    if result.stopped in ("interrupted", "terminated"):
+    if result.stopped in EXIT_CODES:
         say(f"resume with: {result.resume_command}")
     if json:
         record = dataclasses.asdict(result)

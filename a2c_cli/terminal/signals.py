@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM: what a command does with them, at every stage of its life.
+"""Ctrl-C, SIGTERM and a hang-up: what a command does with them, at every stage of its life.
 
 Starting: one line and out, nothing has been begun. Training: finish the step, save, say how to
 resume. Evaluating, filming: `Stopped` unwinds what is open. A second signal always leaves at once,
-even from inside a C library that does not come back. The library itself installs no handler.
+even from inside a C library that does not come back. A hang-up comes when the terminal is closed or
+its connection lost; under `nohup` it is ignored. The library itself installs no handler.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-EXIT_CODES = {"interrupted": 130, "terminated": 143}
+REASONS = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "hung up",
+}
+EXIT_CODES = {reason: 128 + number for number, reason in REASONS.items()}
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -23,7 +28,7 @@ class Stopped(BaseException):
     """A signal came in the middle of work that leaves nothing to save.
 
     Args:
-        reason: `interrupted` or `terminated`.
+        reason: one of `REASONS`.
     """
 
     def __init__(self, reason: str) -> None:
@@ -37,12 +42,18 @@ def handled() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _leave) for number in REASONS}
+    before = {number: signal.signal(number, _leave) for number in _answered()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _answered() -> list[signal.Signals]:
+    """The signals that are ours to answer: not a hang-up that whoever started us has us ignore."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in REASONS if not (ignored and number == signal.SIGHUP)]
 
 
 def raise_stopped() -> None:
@@ -75,14 +86,16 @@ def ask_to_stop(quiet: bool = False) -> Callable[[], str | None]:
 
 def _install(handler: Callable[[int, FrameType | None], None]) -> None:
     if threading.current_thread() is threading.main_thread():
-        for number in REASONS:
+        for number in _answered():
             signal.signal(number, handler)
 
 
 def _next_one_kills() -> None:
     # The default action needs no Python to run. A progress display has hidden the cursor.
+    # A hang-up comes twice where both the shell and the terminal send one.
     for number in REASONS:
-        signal.signal(number, signal.SIG_DFL)
+        again = signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL
+        signal.signal(number, again)
     if os.isatty(2):
         _write(_SHOW_CURSOR)
 

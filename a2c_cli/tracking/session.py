@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,17 @@ from numpy.typing import NDArray
 from a2c_cli.config.settings import Settings
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.runs.directory import spell_trackers
+from a2c_cli.text import error_text
 from a2c_cli.tracking.tracker import Factory, Tracker, Value, find_tracker, lacking
+
+_BATCH = 1000  # steps that are handed over at once where there are many
 
 
 class Trackers:
-    """All the trackers of a run; values wait in memory until `flush`.
+    """All the trackers of a run; values wait in memory until `flush`, those of one step as one.
+
+    So each tracker gets a step whole or not at all, and after a kill its last step says what it
+    lacks: `catch_up` sends that again, out of metrics.jsonl.
 
     Args:
         opened: by name.
@@ -43,15 +49,32 @@ class Trackers:
         return tuple(tracker.place for tracker in self._open.values())
 
     def log(self, env_steps: int, values: Mapping[str, Value]) -> None:
-        """Take in the values of one step."""
-        if self._open:
-            self._waiting.append((env_steps, values))
+        """Take in values of a step, which add to what has come of it before."""
+        if not self._open:
+            return
+        if self._waiting and self._waiting[-1][0] == env_steps:
+            values = {**self._waiting.pop()[1], **values}
+        self._waiting.append((env_steps, values))
 
-    def flush(self) -> None:
-        """Hand everything over; comes before a checkpoint, so that none is ahead of the curves."""
+    def catch_up(self, steps: Iterable[tuple[int, Mapping[str, Value]]]) -> None:
+        """Hand over what a tracker has not got of the steps before a resume, in their order."""
+        for env_steps, values in steps:
+            if len(self._waiting) > _BATCH and env_steps != self._waiting[-1][0]:
+                self.flush()
+            if any(env_steps > tracker.last_step for tracker in self._open.values()):
+                self.log(env_steps, values)
+
+    def flush(self, owed: int = -1) -> None:
+        """Hand everything over; comes before a checkpoint, so that none is ahead of the curves.
+
+        Args:
+            owed: a step of which more will come, which therefore stays.
+        """
+        kept = [(env_steps, values) for env_steps, values in self._waiting if env_steps == owed]
+        self._waiting = [entry for entry in self._waiting if entry[0] != owed]
         for tracker in list(self._open.values()):
             self._guard(tracker, self._hand_over)
-        self._waiting.clear()
+        self._waiting = kept
 
     def _hand_over(self, tracker: Tracker) -> None:
         for env_steps, values in self._waiting:
@@ -67,13 +90,15 @@ class Trackers:
             action(tracker)
         except Exception as error:
             del self._open[name]
-            self._warn(f"--tracker {name} failed and is left out from here on: {_one_line(error)}")
+            self._warn(
+                f"--tracker {name} failed and is left out from here on: {error_text(error)[:300]}"
+            )
             with contextlib.suppress(Exception):
                 tracker.close()
 
-    def close(self) -> None:
-        """Hand over what waits and end all sessions."""
-        self.flush()
+    def close(self, owed: int = -1) -> None:
+        """Hand over what waits, but for the step that is owed, and end all sessions."""
+        self.flush(owed)
         for tracker in list(self._open.values()):
             self._guard(tracker, lambda tracker: tracker.close())
         self._open.clear()
@@ -128,7 +153,7 @@ def open_trackers(
     Args:
         run_path: the run directory, ours.
         config: the run's settings.
-        env_steps: how far the run has come.
+        env_steps: how far the run has come; the last step of which nothing more will come.
         warn: told about a tracker that fails later on.
 
     Raises:
@@ -142,7 +167,9 @@ def open_trackers(
             lacks = lacking(opened[name])
         except Exception as error:
             Trackers(opened, warn).close()
-            raise A2CError(f"--tracker {name} did not start: {_one_line(error)}", hint) from error
+            raise A2CError(
+                f"--tracker {name} did not start: {error_text(error)[:300]}", hint
+            ) from error
         if lacks:
             del opened[name]
             Trackers(opened, warn).close()
@@ -151,7 +178,3 @@ def open_trackers(
                 "see Tracker in a2c_cli/tracking/tracker.py",
             )
     return Trackers(opened, warn)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -11,7 +11,7 @@ import numpy as np
 
 from a2c_cli.config.settings import Settings
 from a2c_cli.config.text import to_toml
-from a2c_cli.tracking.tracker import Value
+from a2c_cli.tracking.tracker import Value, read_state, write_state
 
 _GIF_SECONDS = 60  # of a video that is shown
 
@@ -19,25 +19,30 @@ _GIF_SECONDS = 60  # of a video that is shown
 class TensorBoard:
     """Event files in RUN_DIR/tensorboard.
 
-    Each resume writes a new file that begins by declaring void what earlier ones hold of steps
-    behind its checkpoint; TensorBoard hides them. It shows animated gifs, no mp4: a video's first
-    minute becomes one.
+    RUN_DIR/trackers.json remembers up to which step they surely hold everything. Each resume writes
+    a new file that begins by declaring void what earlier ones hold of later steps; TensorBoard
+    hides them. It shows animated gifs, no mp4: a video's first minute becomes one.
     """
-
-    last_step = -1
 
     def __init__(self, run_path: Path, config: Settings, env_steps: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        directory = str(run_path / "tensorboard")
-        self.place = f"tensorboard --logdir {directory}"
+        place = run_path / "tensorboard"
+        self.place = f"tensorboard --logdir {place}"
+        self._run_path, self._state = run_path, read_state(run_path)
+        there = env_steps > 0 and any(place.glob("events.out.tfevents.*"))
+        # Runs of earlier versions remember nothing, and have everything.
+        sent = self._state.get("tensorboard_step", env_steps)
+        self.last_step = min(sent, env_steps) if there else -1
+        self._sent = self.last_step
         self._writer: Any = SummaryWriter(
-            directory, purge_step=env_steps + 1 if env_steps else None
+            str(place), purge_step=self.last_step + 1 if there else None
         )
-        if env_steps == 0:
+        if not there:
             self._writer.add_text("config", f"```toml\n{to_toml(config)}```", 0)
 
     def log(self, env_steps: int, values: Mapping[str, Value]) -> None:
+        self._sent = env_steps
         for name, value in values.items():
             if isinstance(value, Path):
                 self._show(name, value, env_steps)
@@ -55,6 +60,8 @@ class TensorBoard:
 
     def flush(self) -> None:
         self._writer.flush()
+        self._state = read_state(self._run_path) | {"tensorboard_step": self._sent}
+        write_state(self._run_path, self._state)
 
     def close(self) -> None:
         self._writer.close()

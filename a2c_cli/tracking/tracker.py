@@ -3,8 +3,10 @@
 A tracker gets the values of metrics.jsonl under their names there, with `env_steps` as the step.
 Its package is imported only when a run asks for it.
 
-A resumed run continues its curves. Steps after the checkpoint, which a killed run may have sent
-already, are played once more; how each tracker avoids having them twice stands with its class.
+A resumed run continues its curves, each step once, wherever it was killed. Steps after the
+checkpoint, which it may have sent already, are played once more and not sent; steps before it
+that a tracker has lost are sent again out of metrics.jsonl. How each tracker knows its last step
+stands with its class.
 """
 
 from __future__ import annotations
@@ -59,8 +61,8 @@ class Tracker(Protocol):
         """End the session."""
 
 
-# Called with the run directory, the run's settings, and how far it has come: 0 for a new run, the
-# steps of its checkpoint for a resumed one.
+# Called with the run directory, the run's settings, and how far it has come: 0 for a new run; for a
+# resumed one the last step before its checkpoint of which nothing more will come.
 Factory = Callable[[Path, Settings, int], Tracker]
 
 
@@ -119,10 +121,14 @@ def as_logged(package: Any, values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def read_state(run_path: Path) -> dict[str, Any]:
-    """What the run directory remembers: `run_id`, made up the first time, and `wandb_step`."""
+    """What the run directory remembers: `run_id`, made up the first time, and steps that were sent.
+
+    The steps are `tensorboard_step` and `wandb_step`; `wandb_closed` is whether W&B had ended.
+    """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         state = parse_json(read_bytes(run_path / _STATE, 2**16, follow=False))
-        if str(state["run_id"]).isalnum() and isinstance(state.get("wandb_step", -1), int):
+        steps = [state.get(f"{name}_step", -1) for name in ("tensorboard", "wandb")]
+        if str(state["run_id"]).isalnum() and all(isinstance(step, int) for step in steps):
             return dict(state)
     state = {"run_id": secrets.token_hex(4)}
     write_state(run_path, state)

@@ -17,8 +17,9 @@ from a2c_cli.tracking.tracker import PROJECT, Value, as_logged, read_state
 class Trackio:
     """A Trackio run, stored in RUN_DIR/trackio, or where TRACKIO_DIR or TRACKIO_SPACE_ID say.
 
-    Steps that its store already has are not sent again. Trackio reads TRACKIO_DIR once in a
-    process, when it is imported. What it cannot store it reports itself, by a Python warning.
+    The last step that its store has is the last that came through: it stores them one by one.
+    Trackio reads TRACKIO_DIR once in a process, when it is imported. What it cannot store it
+    reports itself, by a Python warning.
     """
 
     def __init__(self, run_path: Path, config: Settings, env_steps: int) -> None:

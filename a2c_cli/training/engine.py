@@ -56,7 +56,8 @@ def train(
             never done because a checkpoint says so.
         asked: settings of `config` that it is an error to leave without effect.
         on_progress: called a few times per second, and after every entry of metrics.jsonl.
-        should_stop: asked after every step; `interrupted` or `terminated` saves and stops.
+        should_stop: asked after every step; `interrupted`, `terminated` or `hung up` saves and
+            stops.
 
     Raises:
         A2CError: see `errors`.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from a2c_cli.runs.directory import METRICS, film_path
+from a2c_cli.runs.metrics import read_records
 from a2c_cli.tracking.session import Trackers, histograms
 from a2c_cli.tracking.tracker import Value
 from a2c_cli.training.best import Scorer
@@ -81,10 +84,30 @@ class MetricsLog:
         state.directory.flush_metrics()
         wanted = state.config.histograms and self.trackers
         self._track(entry | (histograms(state.learner.network) if wanted else {}))
-        self.trackers.flush()
         c.last_line = c.env_steps
         c.interval = Interval()
+        self.flush_trackers()
         return best
+
+    @property
+    def complete_step(self) -> int:
+        """The last step of which no more entries will come."""
+        steps = self._state.counters.env_steps
+        return steps - 1 if self.due else steps
+
+    def flush_trackers(self) -> None:
+        """Hand over to the trackers what waits; not a step of which the interval is still owed."""
+        self.trackers.flush(owed=self.complete_step + 1)
+
+    def close_trackers(self) -> None:
+        """Hand over what waits, in the same way, and end the trackers' sessions."""
+        self.trackers.close(owed=self.complete_step + 1)
+
+    def catch_up(self) -> None:
+        """Send the trackers what they have lost, or never had, of the steps before a resume."""
+        path = self._state.directory.path
+        with contextlib.suppress(OSError):
+            self.trackers.catch_up(_logged(path, read_records(path / METRICS)))
 
     def _warn_of(self, entry: Mapping[str, Any]) -> None:
         c = self._state.counters
@@ -96,3 +119,14 @@ class MetricsLog:
     def _track(self, entry: Mapping[str, Value]) -> None:
         values = {name: value for name, value in entry.items() if name != "env_steps"}
         self.trackers.log(self._state.counters.env_steps, values)
+
+
+def _logged(run_path: Path, records: Iterable[Any]) -> Iterator[tuple[int, dict[str, Value]]]:
+    """Entries of metrics.jsonl as they were logged: the step, and its values with the film."""
+    for record in records:
+        step = record.pop("env_steps", None) if isinstance(record, dict) else None
+        if not isinstance(step, int):
+            continue  # somebody has damaged the file
+        episode = record.get("episode")
+        film = film_path(run_path, episode) if isinstance(episode, int) else run_path
+        yield step, record | ({"video": film} if film.is_file() else {})

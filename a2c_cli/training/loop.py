@@ -64,14 +64,17 @@ class Training:
         Raises:
             A2CError: one cannot be started.
         """
-        directory, steps = self._state.directory, self._state.counters.env_steps
-        self._log.trackers = open_trackers(directory.path, self._state.config, steps, self._warn)
-        self.reporter.trackers = self._log.trackers.places
+        log, state = self._log, self._state
+        steps = log.complete_step if state.counters.env_steps else 0
+        log.trackers = open_trackers(state.directory.path, state.config, steps, self._warn)
+        self.reporter.trackers = log.trackers.places
+        if log.trackers and steps:
+            log.catch_up()
 
     def close(self) -> None:
         """Drop what is unfinished and end the trackers' sessions."""
         self._filmer.discard()
-        self._log.trackers.close()
+        self._log.close_trackers()
 
     def run(self) -> TrainResult:
         """Play and learn to the end of the budget, or until asked to stop."""
@@ -150,7 +153,7 @@ class Training:
             self._saver.remember_best(best)
 
     def _save(self) -> None:
-        self._log.trackers.flush()  # a kill after this must not leave the curves behind
+        self._log.flush_trackers()  # a kill after this must not leave the curves behind
         self._saver.save()
 
     def _report(self, logged: bool = False) -> None:

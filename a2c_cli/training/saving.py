@@ -18,6 +18,7 @@ from a2c_cli.runs.loading import acts_finitely
 from a2c_cli.training.state import RunState
 from a2c_cli.version import DISTRIBUTION, VERSION
 
+_FIRST = 0.5  # minutes until the first save that comes by the clock
 CALMER = "try a smaller --learning-rate"
 
 
@@ -28,13 +29,18 @@ class Saver:
         self._state = state
         self._best: bytes | None = None
         self._saved_at = time.perf_counter()
+        self._first = True
         self.saved_step = state.counters.env_steps  # of the last checkpoint on disk
 
     @property
     def due(self) -> bool:
-        """Whether --save-every minutes have gone by since the last save."""
+        """Whether --save-every minutes have gone by since the last save; at first, half a one."""
         minutes = self._state.config.save_every
-        return bool(minutes) and time.perf_counter() - self._saved_at > 60.0 * minutes
+        waits = min(minutes, _FIRST) if self._first else minutes
+        if not minutes or time.perf_counter() - self._saved_at <= 60.0 * waits:
+            return False
+        self._first = False
+        return True
 
     def save(self) -> None:
         """The last checkpoint, and the best before it: a killed run resumes from the last."""

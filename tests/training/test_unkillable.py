@@ -112,7 +112,11 @@ def test_a_stop_while_evaluating_loses_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 129, "hung up"),
+    ],
 )
 def test_first_signal_saves_and_says_how_to_go_on(
     number: int, code: int, word: str, tmp_path: Path

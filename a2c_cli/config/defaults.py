@@ -24,15 +24,14 @@ NEUTRAL: dict[str, Value] = {
     "life_loss": False,
     "normalize_obs": False,
 }
-# A Gaussian policy over a vector differs in these.
+# A Gaussian policy with natural steps differs in these.
 CONTINUOUS: dict[str, Value] = {
     "total_steps": 1_000_000,
     "n_steps": 2048,
     "gamma": 0.995,
     "max_kl": 0.04,
-    "log_std_init": -0.5,
 }
-# With --policy-step gradient a vector differs in these, and a Gaussian policy over one in those.
+# With --policy-step gradient a vector differs in these, and any Gaussian policy in those.
 GRADIENT: dict[str, Value] = {
     "n_steps": 32,
     "learning_rate": 2e-3,
@@ -43,6 +42,7 @@ GRADIENT: dict[str, Value] = {
 }
 GRADIENT_CONTINUOUS: dict[str, Value] = {
     **GRADIENT,
+    "total_steps": 1_000_000,
     "n_steps": 128,
     "gamma": 0.99,
     "entropy_coef": 0.0,

@@ -26,7 +26,6 @@ _COMMON: dict[str, Value] = {
     "optimizer_eps": 1e-5,
     "init": "orthogonal",
     "critic_gain": 1.0,
-    "log_std_init": 0.0,
     "device": "auto",
     "precision": "auto",
     "threads": 1,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection
 from typing import Any, cast
 
+from a2c_cli.config.checks import Value
 from a2c_cli.config.defaults import CONTINUOUS, GRADIENT, GRADIENT_CONTINUOUS, NEUTRAL
 from a2c_cli.config.kinds import KINDS, Kind
 from a2c_cli.config.networks import parse_network
@@ -40,14 +42,14 @@ _NEEDS: dict[str, tuple[str, Callable[[Settings], bool]]] = {
 
 
 def resolve(
-    config: TrainConfig, kind: str, *, continuous: bool = False, asked: Collection[str] = ()
+    config: TrainConfig, kind: str, *, numbers: int = 0, asked: Collection[str] = ()
 ) -> Settings:
     """The settings of a run: every default filled in, by the kind of environment and action.
 
     Args:
         config: what was asked for; a run's settings resolve to themselves.
         kind: one of `KINDS`.
-        continuous: whether the policy is a Gaussian (Box actions).
+        numbers: how many real numbers an action has; 0 where actions are discrete.
         asked: settings that somebody has named just now, so that they must change something.
 
     Raises:
@@ -56,13 +58,11 @@ def resolve(
     """
     given = {n: getattr(config, n) for n in settings() if n not in config.unused}
     given = {name: value for name, value in given.items() if value is not None}
-    unused = {name for name in settings() if not _usable(name, kind, continuous)}
+    unused = {name for name in settings() if not _usable(name, kind, numbers > 0)}
     for name in given:
         if name in unused:
             raise _no_effect(config.env, name, kind)
-    defaults = {**KINDS[kind].defaults, **(CONTINUOUS if continuous else {})}
-    if given.get("policy_step") == "gradient":
-        defaults |= GRADIENT_CONTINUOUS if continuous else GRADIENT
+    defaults = _defaults(KINDS[kind], given.get("policy_step"), numbers)
     filled = {**NEUTRAL, **defaults, **{n: NEUTRAL[n] for n in unused}, **given}
     filled |= _following(filled, given)
     _check_network(config.env, KINDS[kind], filled["network"])
@@ -83,6 +83,18 @@ def wrappers_of(run: Settings) -> dict[str, Any]:
     """The preprocessing of a run's environment, as `make_env` takes it."""
     known = dict.fromkeys(name for kind in KINDS.values() for name in kind.wrappers)
     return {name: getattr(run, name) for name in known if name not in run.unused}
+
+
+def _defaults(kind: Kind, step: Any, numbers: int) -> dict[str, Value]:
+    """By the kind of environment, the kind of step that was asked for, and the kind of action."""
+    by_kind = dict(kind.defaults)
+    if (step or by_kind.get("policy_step")) == "natural":
+        # E‖noise‖² = 1, in half action ranges: what noise costs grows with their number.
+        noise = {"log_std_init": -math.log(numbers) / 2} if numbers else {}
+        return by_kind | (CONTINUOUS | noise if numbers else {})
+    if numbers:
+        return by_kind | GRADIENT_CONTINUOUS
+    return by_kind if kind.pixels else by_kind | GRADIENT
 
 
 def _usable(name: str, kind: str, continuous: bool) -> bool:

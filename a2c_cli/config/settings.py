@@ -223,7 +223,8 @@ class TrainConfig(Generic[Absent]):
         "scale of the critic head's initial weights (orthogonal)", NETWORK, low=0.0, high=10.0
     )
     log_std_init: float | Absent = setting(
-        "logarithm of a Gaussian policy's σ at the start; half the action range is 1",
+        "logarithm of a Gaussian policy's σ at the start; half the action range is 1; left out:"
+        " -ln(n)/2 for an action of n numbers",
         NETWORK,
         low=-10.0,
         high=3.0,

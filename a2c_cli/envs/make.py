@@ -29,11 +29,11 @@ gymnasium.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
 
 
-def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, bool]:
-    """What decides the default settings: the kind of environment, and if actions are continuous.
+def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, int]:
+    """What decides the default settings: the kind of environment and of its actions.
 
     Returns:
-        `atari`, `image` or `vector`; whether the policy is a Gaussian.
+        `atari`, `image` or `vector`; how many real numbers an action has, 0 if it is discrete.
 
     Raises:
         UnknownEnvError: no such environment (close names are suggested), or a space that is not
@@ -42,11 +42,11 @@ def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, bool]:
     """
     _check_printable(env_id, args)
     if _is_atari(env_id, args):
-        return "atari", False
+        return "atari", 0
     env = _make(env_id, args, None)
     try:
         stream = GymStream(env, env_id, args, {"frame_stack": 1}, seed=0)
-        return stream.spec.kind, stream.spec.continuous
+        return stream.spec.kind, stream.spec.numbers
     finally:
         env.close()
 
@@ -62,8 +62,8 @@ def run_settings(config: TrainConfig, asked: Collection[str] = ()) -> Settings:
         ConfigError: a setting does not fit the environment, see `resolve`.
         EnvError: as `probe`.
     """
-    kind, continuous = probe(config.env, config.env_args)
-    return resolve(config, kind, continuous=continuous, asked=asked)
+    kind, numbers = probe(config.env, config.env_args)
+    return resolve(config, kind, numbers=numbers, asked=asked)
 
 
 def open_env(settings: Settings, *, render: bool = False) -> Stream:

@@ -125,5 +125,10 @@ class EnvSpec:
         """Whether actions are real numbers."""
         return self.action.kind == "continuous"
 
+    @property
+    def numbers(self) -> int:
+        """How many real numbers an action has; 0 where actions are discrete."""
+        return self.action.sizes[0] if self.continuous else 0
+
 
 Obs: TypeAlias = "NDArray[Any]"

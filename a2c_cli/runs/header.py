@@ -140,7 +140,7 @@ def from_document(document: Mapping[str, Any]) -> Header:
         raise CheckpointError(error.message, error.hint) from None
     pixels = KINDS[spec.kind].pixels
     settings = before_there_was(settings, pixels=pixels, continuous=spec.continuous)
-    config = resolve(from_dict(settings), spec.kind, continuous=spec.continuous)
+    config = resolve(from_dict(settings), spec.kind, numbers=spec.numbers)
     if (config.env, config.env_args, wrappers_of(config)) != (spec.id, spec.args, spec.wrappers):
         raise ValueError("its settings and its environment do not fit together")
     others = {name: getattr(read, name) for name in _Document.model_fields if name != "env"}

@@ -145,19 +145,19 @@ def test_a_config_does_not_notice_changes_of_the_arguments_it_was_given() -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("numbers", [0, 3])
 def test_a_run_s_settings_have_a_value_for_everything_and_write_down_what_they_use(
-    kind: str, continuous: bool
+    kind: str, numbers: int
 ) -> None:
-    run = resolve(TrainConfig(env="x"), kind, continuous=continuous)
+    run = resolve(TrainConfig(env="x"), kind, numbers=numbers)
     assert all(getattr(run, name) is not None for name in settings())
     written = to_dict(run)
     assert tuple(wrappers_of(run)) == KINDS[kind].wrappers
     for name, field in settings().items():
         used = kind in field.metadata["kinds"]
-        used = used and field.metadata["continuous"] in (None, continuous)
+        used = used and field.metadata["continuous"] in (None, numbers > 0)
         assert (name in written) == used, name
-    assert resolve(from_dict(written), kind, continuous=continuous) == run
+    assert resolve(from_dict(written), kind, numbers=numbers) == run
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,8 +179,11 @@ def test_actor_and_critic_take_the_learning_rate_unless_told_otherwise() -> None
 
 
 def test_continuous_actions_have_defaults_of_their_own() -> None:
-    config = resolve(TrainConfig(env="x"), "vector", continuous=True)
+    config = resolve(TrainConfig(env="x"), "vector", numbers=4)
     assert {name: getattr(config, name) for name in CONTINUOUS} == CONTINUOUS
+    assert 4 * math.exp(config.log_std_init) ** 2 == pytest.approx(1.0)
+    config = resolve(TrainConfig(env="x", log_std_init=-2.0), "vector", numbers=4)
+    assert config.log_std_init == -2.0
 
 
 def test_a_small_entropy_coefficient_does_not_rise_to_the_default_end() -> None:
@@ -283,7 +286,8 @@ def train_options() -> dict[str, Any]:
 
 def test_every_setting_has_one_option_spelt_like_it_and_every_option_is_documented() -> None:
     options = train_options()
-    own = {"run_dir", "resume", "config", "preset", "show_config", "json", "quiet", "help"}
+    own = {"run_dir", "resume", "config", "preset", "show_config", "json", "quiet", "help",
+           "help_all"}  # fmt: skip
     fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"unused"}
     named = {"env_arg" if name == "env_args" else name for name in fields}
     assert set(options) - own == named
@@ -295,14 +299,14 @@ def test_every_setting_has_one_option_spelt_like_it_and_every_option_is_document
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("gamma", "atari 0.99, image 0.99, vector 0.99, continuous 0.995"),
+        ("gamma", "0.99, continuous 0.995"),
         ("life_loss", "on"),
         ("histograms", "off"),
         ("tracker", "none"),
         ("network", "atari a3c, image nature, vector mlp"),
-        ("max_kl", "atari 0.05, image 0.05, vector 0.02, continuous 0.04"),
-        ("n_steps", "atari 80, image 80, vector 1,024, continuous 2,048"),
-        ("total_steps", "atari 2,500,000, image 2,500,000, vector 500,000, continuous 1,000,000"),
+        ("max_kl", "pixels 0.05, vector 0.02, continuous 0.04"),
+        ("n_steps", "pixels 80, vector 1,024, continuous 2,048"),
+        ("total_steps", "pixels 2,500,000, vector 500,000, continuous 1,000,000"),
     ],
 )
 def test_help_shows_the_default_by_kind_where_the_kinds_differ(name: str, shown: str) -> None:
@@ -312,7 +316,7 @@ def test_help_shows_the_default_by_kind_where_the_kinds_differ(name: str, shown:
 def test_help_shows_no_default_of_settings_that_follow_another() -> None:
     options = train_options()
     without = {name for name in settings() if "[dim]" not in options[name].help}
-    assert without == {"actor_learning_rate", "critic_learning_rate"}
+    assert without == {"actor_learning_rate", "critic_learning_rate", "log_std_init"}
 
 
 def test_switches_can_be_turned_off() -> None:

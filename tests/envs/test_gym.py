@@ -51,7 +51,7 @@ def test_spaces_become_specs(
     assert env.spec.kind == kind
     assert env.spec.obs_shape == obs_shape
     assert (env.spec.action.kind, env.spec.action.sizes) == (action_kind, sizes)
-    assert probe(env_id, args) == (kind, action_kind == "continuous")
+    assert probe(env_id, args) == (kind, sizes[0] if action_kind == "continuous" else 0)
     obs = env.reset()
     assert obs.shape == obs_shape
     assert obs.dtype == env.spec.obs_dtype
@@ -94,7 +94,7 @@ def test_an_argument_the_environment_does_not_take_is_an_error() -> None:
 
 
 def test_an_id_may_name_the_module_that_registers_it() -> None:
-    assert probe("tiny_envs:tiny/Chain-v0", {}) == ("vector", False)
+    assert probe("tiny_envs:tiny/Chain-v0", {}) == ("vector", 0)
 
 
 # --- steps

@@ -36,7 +36,7 @@ def settings_for(spec: EnvSpec, **values: Any) -> TrainConfig:
     if spec.kind != "vector":
         plain = {"calibration_steps": 0}
     values = {**plain, **values}
-    return resolve(TrainConfig(env=spec.id, **values), spec.kind, continuous=spec.continuous)
+    return resolve(TrainConfig(env=spec.id, **values), spec.kind, numbers=spec.numbers)
 
 
 def random_obs(spec: EnvSpec, rng: np.random.Generator) -> NDArray[Any]:

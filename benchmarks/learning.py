@@ -77,7 +77,8 @@ def main() -> None:
     )
     parser.add_argument("--env", required=True)
     parser.add_argument("--total-steps", type=int, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--directory", type=Path, default=Path("checkpoints/learning"))
     parser.add_argument("--output", type=Path)
@@ -86,7 +87,7 @@ def main() -> None:
         runs = list(
             pool.map(
                 lambda seed: train(args.env, args.total_steps, seed, args.directory, options),
-                range(args.seeds),
+                range(args.first_seed, args.first_seed + args.seeds),
             )
         )
     name = f"{args.env.split('/')[-1]}-{args.total_steps}.json"

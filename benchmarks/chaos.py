@@ -1,22 +1,25 @@
 """Kill -9 real training runs at random moments, resume, and compare with a run left alone.
 
-    python benchmarks/chaos.py --kills 20
-    python benchmarks/chaos.py --kills 3 --env CartPole-v1 --steps 8000 --output /tmp/chaos.json
+    python benchmarks/chaos.py --kills 1000
+    python benchmarks/chaos.py --kills 3 --only CartPole --steps 8000 --output /tmp/chaos.json
 
-For each environment one run is left alone and one is killed `--kills` times, each time at a
-random moment after its first save since the last kill, or (one in four) at any moment since the
-process was started; it saves all the time, so that kills fall into saves too. In the end every
-tensor of the last checkpoint must be equal bit for bit, and every line of metrics.jsonl but its
-times.
+In rounds: one run is left alone and one is killed `--round` times, each time at a random moment
+after its first save since the last kill, or (one in four) at any moment since the process was
+started; it saves all the time, so that kills fall into saves too. In the end every tensor of the
+last checkpoint must be equal bit for bit, every line of metrics.jsonl but its times, and what
+each tracker holds must be every step of metrics.jsonl exactly once. The result is written after
+every round; the same command continues where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -28,8 +31,22 @@ from typing import Any
 import numpy as np
 
 from a2c_cli.runs.checkpoint import read_checkpoint
+from a2c_cli.tracking.wandb import rows as wandb_rows
 
-STEPS = {"ALE/Breakout-v5": 20_000, "CartPole-v1": 60_000, "Pendulum-v1": 60_000}
+TRACKERS = ("tensorboard", "wandb", "trackio")
+# What a round trains: environment, agent steps, and more options.
+KINDS: dict[str, tuple[str, int, tuple[object, ...]]] = {
+    "Breakout": ("ALE/Breakout-v5", 20_000, ()),
+    "CartPole": ("CartPole-v1", 60_000, ()),
+    "Pendulum": ("Pendulum-v1", 60_000, ()),
+    "CartPole, gradient": ("CartPole-v1", 60_000, ("--policy-step", "gradient")),
+    "CartPole, watched": (
+        "CartPole-v1",
+        40_000,
+        ("--video-every", 60, *(word for name in TRACKERS for word in ("--tracker", name))),
+    ),
+}
+PACKAGES = ("onestream-a2c", "torch", "numpy", "gymnasium", "ale-py", *TRACKERS)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -69,9 +86,44 @@ def differences(one: Path, other: Path) -> dict[str, Any]:
     }
 
 
-def chaos(env: str, steps: int, kills: int, seed: int, where: Path) -> dict[str, Any]:
-    """One environment: the run left alone, the killed one, the comparison."""
-    options = ("--log-every", max(steps // 20, 1), "--eval-every", steps // 5)
+def tracker_steps(run: Path) -> dict[str, list[int]]:
+    """The steps of which each tracker that a run has holds a point, in the order of its store."""
+    found: dict[str, list[int]] = {}
+    if (run / "tensorboard").exists():
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(run / "tensorboard"), {"scalars": 0})
+        events.Reload()
+        found["tensorboard"] = [event.step for event in events.Scalars("frames")]
+    if (run / "wandb").exists():
+        files = sorted((run / "wandb").glob("offline-run-*/run-*.wandb"))
+        found["wandb"] = [step for file in files for step in wandb_rows(file)]
+    for store in (run / "trackio").glob("*.db"):
+        with contextlib.closing(sqlite3.connect(store)) as connection:
+            rows = connection.execute("SELECT step FROM metrics ORDER BY id").fetchall()
+        found["trackio"] = [step for (step,) in rows]
+    return found
+
+
+def tracker_faults(run: Path) -> dict[str, dict[str, int]]:
+    """How many steps of metrics.jsonl each tracker lacks, and how many it has twice."""
+    wanted = {record["env_steps"] for record in metrics(run)}
+    return {
+        name: {
+            "points": len(steps),
+            "lacks": len(wanted - set(steps)),
+            "twice": len(steps) - len(set(steps)),
+            "others": len(set(steps) - wanted),
+        }
+        for name, steps in tracker_steps(run).items()
+    }
+
+
+def chaos(
+    env: str, steps: int, kills: int, seed: int, where: Path, more: tuple[object, ...] = ()
+) -> dict[str, Any]:
+    """One round: the run left alone, the killed one, the comparison."""
+    options = ("--log-every", max(steps // 20, 1), "--eval-every", steps // 5, *more)
     options = (*options, "--eval-episodes", 1, "--seed", seed, "--quiet")
     alone, killed = where / "alone", where / "killed"
     start = ("train", "--env", env, "--total-steps", steps, *options)
@@ -120,33 +172,51 @@ def chaos(env: str, steps: int, kills: int, seed: int, where: Path) -> dict[str,
         "steps": steps,
         **counts,
         **differences(alone, killed),
+        "trackers": tracker_faults(killed),
         "seconds_undisturbed": round(undisturbed, 1),
         "seconds_killed": round(time.perf_counter() - began, 1),
     }
 
 
+def wrong(row: dict[str, Any]) -> bool:
+    """Whether anything differs in a round."""
+    faults = [n for t in row["trackers"].values() for k, n in t.items() if k != "points"]
+    return bool(row["tensors"] or row["lines"] or any(faults))
+
+
 def main() -> None:
-    """Run, print a table, write the result; exit code 1 if anything differs."""
+    """Run, print a line per round, write the result; exit code 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="per environment")
-    parser.add_argument("--env", action="append", help="repeatable; default: all three")
-    parser.add_argument("--steps", type=int, help="agent steps; default: by environment")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=1000, help="in all rounds together")
+    parser.add_argument("--round", type=int, default=20, help="kills of one round")
+    parser.add_argument("--only", action="append", choices=KINDS, help="repeatable; default: all")
+    parser.add_argument("--steps", type=int, help="agent steps; default: by kind")
     parser.add_argument("--output", type=Path, default=RESULTS / "chaos.json")
     args = parser.parse_args()
-    rows = []
-    for env in args.env or STEPS:
+    os.environ |= {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
+    rows: list[dict[str, Any]] = []
+    if args.output.exists():
+        rows = json.loads(args.output.read_text()).get("rounds", [])
+    kinds = args.only or list(KINDS)
+    while sum(row["kills"] for row in rows) < args.kills:
+        kind = kinds[len(rows) % len(kinds)]
+        env, steps, more = KINDS[kind]
         with tempfile.TemporaryDirectory() as where:
-            steps = args.steps or STEPS.get(env, 20_000)
-            row = chaos(env, steps, args.kills, args.seed, Path(where))
-        rows.append(row)
-        same = "equal" if not row["tensors"] and not row["lines"] else "DIFFERENT"
+            row = chaos(env, args.steps or steps, args.round, len(rows), Path(where), more)
+        rows.append({"kind": kind, "seed": len(rows), **row})
         print(
-            f"{env:18} {row['steps']:>7,} steps  {row['kills']:>3} kills"
+            f"{kind:20} {row['steps']:>7,} steps  {row['kills']:>3} kills"
             f" ({row['in_a_save']} in a save, {row['before_any_save']} before any)"
-            f"  {row['seconds_killed']:>6} s  {row['metrics_lines']} lines  {same}",
+            f"  {row['seconds_killed']:>6} s  {row['metrics_lines']} lines"
+            f"  {'DIFFERENT' if wrong(row) else 'equal'}",
             flush=True,
         )
+        write(args.output, rows)
+    raise SystemExit(any(map(wrong, rows)))
+
+
+def write(output: Path, rows: list[dict[str, Any]]) -> None:
+    """The rounds so far, with their sums."""
     result = {
         "command": " ".join(["python", "benchmarks/chaos.py", *sys.argv[1:]]),
         "versions": {
@@ -154,11 +224,16 @@ def main() -> None:
         },
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python"
         f" {platform.python_version()}",
-        "runs": rows,
+        "kills": sum(row["kills"] for row in rows),
+        "in_a_save": sum(row["in_a_save"] for row in rows),
+        "lines": sum(row["metrics_lines"] for row in rows),
+        "different": sum(map(wrong, rows)),
+        "rounds": rows,
     }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=2) + "\n")
-    raise SystemExit(any(row["tensors"] or row["lines"] for row in rows))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    part.replace(output)
 
 
 if __name__ == "__main__":

@@ -77,11 +77,11 @@ def _last_row(run_path: Path, *, closed: bool) -> int:
         if time.time() - max(file.stat().st_mtime for file in files) > _WRITES_WITHIN:
             break
         time.sleep(0.1)
-    return max((step for file in files for step in _rows(file)), default=-1)
+    return max((step for file in files for step in rows(file)), default=-1)
 
 
-def _rows(path: Path) -> Iterator[int]:
-    """The steps of the rows in a .wandb file.
+def rows(path: Path) -> Iterator[int]:
+    """The steps of the rows in a .wandb file, in their order.
 
     It is a log of protocol buffers in blocks of 32 KiB, after LevelDB's fashion: each part of a
     record is headed by a checksum, its length, and which part it is. A kill may have cut the last.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -14,7 +15,8 @@ from a2c_cli.commands import evaluate, inspect, plot, record, sweep, train
 from a2c_cli.commands.help import Group
 from a2c_cli.errors import A2CError
 from a2c_cli.terminal.signals import EXIT_CODES, Stopped, handled
-from a2c_cli.text import message_text, safe_text
+from a2c_cli.terminal.streams import finish, hush_threads, open_missing
+from a2c_cli.text import error_text, message_text, safe_text
 from a2c_cli.version import VERSION
 
 app = typer.Typer(
@@ -48,11 +50,17 @@ def _root(
 
 def main() -> None:
     """Entry point: runs the app; every error ends in `error: ...`, `hint: ...` and a code."""
+    open_missing()
+    hush_threads()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a poor terminal must not end a run
     with handled():
         code = _run()
+        why = finish()
+        if why and code == 0:
+            code = _fail(f"the results cannot be written: {why}", "see where stdout goes", 1)
+            finish()
     sys.exit(code)
 
 
@@ -80,8 +88,10 @@ def _run() -> int:
         place = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}", "check the place and its limits", 1)
     except Exception as error:
-        message = f"unexpected {type(error).__name__}: {error}"
-        return _fail(message, "this is a bug; A2C_DEBUG=1 shows where", 1)
+        said = error_text(error)
+        if re.search("out of memory|can't allocate memory|not enough memory", said):  # torch
+            return _fail("there is not enough memory", "try a smaller network or --n-steps", 1)
+        return _fail(f"unexpected {said}", "this is a bug; A2C_DEBUG=1 shows where", 1)
 
 
 def _fail(message: str, hint: str, code: int) -> int:
@@ -89,13 +99,15 @@ def _fail(message: str, hint: str, code: int) -> int:
         import traceback
 
         trace = traceback.format_exc()
-        typer.echo("\n".join(safe_text(line) for line in trace.splitlines()), err=True)
+        with contextlib.suppress(OSError):
+            typer.echo("\n".join(safe_text(line) for line in trace.splitlines()), err=True)
     if not message:  # `a2c` alone has printed the help
         return code
     # Messages may quote names from files: nothing in them may drive the terminal.
     for label, text in (("error", message), ("hint", hint)):
-        if text:
-            typer.echo(f"{label}: {message_text(' '.join(text.split()))}", err=True)
+        with contextlib.suppress(OSError):  # whoever listened may have gone away
+            if text:
+                typer.echo(f"{label}: {message_text(' '.join(text.split()))}", err=True)
     return code
 
 

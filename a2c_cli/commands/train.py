@@ -23,6 +23,7 @@ Examples:
   a2c train --env CartPole-v1 --total-steps 300000 --seed 1
   a2c train --env ALE/Pong-v5 --learning-rate 1e-3 --run-dir checkpoints/pong
   a2c train --resume checkpoints/pong
+  a2c train --resume checkpoints/pong/best.safetensors --run-dir checkpoints/branch
   a2c train --env Pendulum-v1 --show-config > pendulum.toml
   a2c train --env CartPole-v1 --video-every 50 --tracker tensorboard
 """
@@ -72,7 +73,7 @@ def train(
     del help_all  # has been answered
     changes = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
-        own = {"env-arg": env_arg, "seed": seed, "run-dir": run_dir}
+        own = {"env-arg": env_arg, "seed": seed}
         for name, value in {**own, "config": config, "preset": preset}.items():
             if value is not None:
                 raise ConfigError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from a2c_cli.envs.spec import ActionSpec, EnvSpec, Obs
 from a2c_cli.errors import EnvError, UnknownEnvError
 from a2c_cli.rng import make_generator
+from a2c_cli.text import error_text
 
 _LARGEST = float(np.finfo(np.float32).max)  # of a reward
 _SMALLEST_IMAGE = 36  # pixels a side; below it the Atari convolutions have nothing left to see
@@ -149,7 +150,7 @@ class GymStream:
         try:
             obs, _ = self._env.reset(seed=seed)
         except (Exception, SystemExit) as error:
-            raise EnvError(f"{self.spec.id} raised in reset: {_describe(error)}") from error
+            raise EnvError(f"{self.spec.id} raised in reset: {error_text(error)}") from error
         if self._pixels:
             self._stack[...] = 0
         self._obs = self._encode(obs, fill=True)
@@ -171,7 +172,7 @@ class GymStream:
             obs, reward, terminated, truncated, _ = self._env.step(action)
             reward = float(reward)
         except (Exception, SystemExit) as error:
-            raise EnvError(f"{self.spec.id} raised in step: {_describe(error)}") from error
+            raise EnvError(f"{self.spec.id} raised in step: {error_text(error)}") from error
         if not abs(reward) <= _LARGEST:
             raise EnvError(f"{self.spec.id} gave the reward {reward}", "rewards must be finite")
         self._obs = self._encode(obs, fill=False)
@@ -185,7 +186,7 @@ class GymStream:
                 flat = array if self._pixels else array.astype(np.float32).ravel()
             except (ValueError, TypeError) as error:
                 raise EnvError(
-                    f"{self.spec.id} gave an observation that is no array: {_describe(error)}"
+                    f"{self.spec.id} gave an observation that is no array: {error_text(error)}"
                 ) from error
             if array.shape != self._shape:
                 raise EnvError(
@@ -205,7 +206,7 @@ class GymStream:
                     raise ValueError(f"{len(flat)} numbers instead of {len(self._obs)}")
             except (IndexError, KeyError, ValueError, TypeError) as error:
                 raise EnvError(
-                    f"{self.spec.id} gave an observation outside its space: {_describe(error)}"
+                    f"{self.spec.id} gave an observation outside its space: {error_text(error)}"
                 ) from error
         if not np.isfinite(flat).all():
             raise EnvError(f"{self.spec.id} gave an observation that is not finite")
@@ -240,8 +241,8 @@ class GymStream:
         """
         try:
             frame: Any = self._env.render()
-        except Exception as error:
-            raise EnvError(f"{self.spec.id} cannot render: {_describe(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise EnvError(f"{self.spec.id} cannot render: {error_text(error)}") from error
         if not isinstance(frame, np.ndarray) or frame.ndim != 3:
             raise EnvError(f"{self.spec.id} cannot render images (render_mode rgb_array)")
         pixels: NDArray[np.uint8] = frame[..., :3].astype(np.uint8)
@@ -296,10 +297,10 @@ class GymStream:
 
     def close(self) -> None:
         """Free the environment; nothing depends any more on whether that works."""
-        with contextlib.suppress(Exception):
-            self._env.close()
+        close_env(self._env)
 
 
-def _describe(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def close_env(env: Any) -> None:
+    """Free an environment of whatever kind; nothing depends any more on whether that works."""
+    with contextlib.suppress(Exception, SystemExit):
+        env.close()

@@ -19,9 +19,10 @@ import gymnasium
 from a2c_cli.config.resolve import resolve, wrappers_of
 from a2c_cli.config.settings import Settings, TrainConfig
 from a2c_cli.envs.atari import AtariStream
-from a2c_cli.envs.gym import GymStream
+from a2c_cli.envs.gym import GymStream, close_env
 from a2c_cli.errors import EnvError, UnknownEnvError
 from a2c_cli.outside import import_module
+from a2c_cli.text import error_text
 
 Stream = AtariStream | GymStream
 
@@ -48,7 +49,7 @@ def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, int]:
         stream = GymStream(env, env_id, args, {"frame_stack": 1}, seed=0)
         return stream.spec.kind, stream.spec.numbers
     finally:
-        env.close()
+        close_env(env)
 
 
 def run_settings(config: TrainConfig, asked: Collection[str] = ()) -> Settings:
@@ -108,7 +109,7 @@ def make_env(
     try:
         return GymStream(env, env_id, args, wrappers, seed)
     except BaseException:
-        env.close()
+        close_env(env)
         raise
 
 
@@ -165,9 +166,9 @@ def _import_module(env_id: str) -> str:
         return env_id
     try:
         import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UnknownEnvError(
-            f"the module {module!r} of {env_id!r} cannot be imported: {error}",
+            f"the module {module!r} of {env_id!r} cannot be imported: {error_text(error)}",
             "install it, or run from the directory that holds it",
         ) from error
     return name
@@ -185,8 +186,10 @@ def _make(env_id: str, args: Mapping[str, Any], render_mode: str | None) -> Any:
             )
     except gymnasium.error.DependencyNotInstalled as error:
         raise EnvError(f"{env_id} needs a package: {error}", "install it, then try again") from None
-    except Exception as error:
-        raise EnvError(f"{env_id} cannot be made: {error}", "check --env-arg") from error
+    except (Exception, SystemExit) as error:
+        raise EnvError(
+            f"{env_id} cannot be made: {error_text(error)}", "check --env-arg"
+        ) from error
 
 
 def _draw_without_screen(render: bool) -> None:

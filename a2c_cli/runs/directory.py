@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.errors import CheckpointError, RunDirError, RunInUseError
-from a2c_cli.outside import open_to_write
+from a2c_cli.outside import open_regular, open_to_write
 from a2c_cli.runs.files import finished_name, replace_in
 from a2c_cli.runs.shipped import find_shipped, shipped_names
 
@@ -31,6 +31,7 @@ LAST, BEST, METRICS, CONFIG, LOCK = (
 VIDEOS, _FILM = "videos", "training-episode"
 _WRITTEN_IN = (VIDEOS, "tensorboard", "wandb", "trackio")
 _SAVED = (LAST, BEST, CONFIG, "trackers.json", "sweep.json")
+_LARGEST = 4 * 2**30  # bytes of a file of another run
 _CHUNK = 2**20  # bytes; a single write to a file may not take more than 2 GB
 
 
@@ -100,6 +101,24 @@ class RunDir:
         """The settings, to run it again with --config."""
         with self._named_errors():
             replace_in(self._directory, CONFIG, toml.encode())
+
+    def take_over(self, source: Path, metrics_bytes: int) -> None:
+        """Begin as a branch of another run: with its metrics so far.
+
+        Args:
+            source: the other run's directory, which is only read.
+            metrics_bytes: of its metrics.jsonl that belong to the branch.
+        """
+        with self._named_errors():
+            handle = open_to_write(METRICS, self._directory)
+            with (
+                open(handle, "wb") as target,
+                contextlib.suppress(FileNotFoundError),
+                open_regular(source / METRICS, _LARGEST, follow=False) as lines,
+            ):
+                while metrics_bytes > 0 and (data := lines.read(min(_CHUNK, metrics_bytes))):
+                    target.write(data)
+                    metrics_bytes -= len(data)
 
     def open_metrics(self, offset: int) -> int:
         """Open metrics.jsonl for appending behind `offset` bytes; what stands there is cut off.

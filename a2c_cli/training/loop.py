@@ -79,7 +79,7 @@ class Training:
     def run(self) -> TrainResult:
         """Play and learn to the end of the budget, or until asked to stop."""
         counters = self._state.counters
-        if counters.env_steps == 0:
+        if counters.env_steps == 0 or not self._state.directory.last.exists():  # new, or a branch
             self._save()  # a run that cannot be saved must fail now, not in an hour
         if self._state.over and not self._log.due:
             return self._end("completed")

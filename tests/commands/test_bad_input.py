@@ -119,10 +119,11 @@ train --config {toml:env = 3} | 2 | no environment given | --env
 train --config {toml:env = "CartPole-v1";seed = "a"} | 2 | --seed must be an integer | .
 train --resume {dir} | 1 | there is no run at | checkpoints
 train --resume {dir}/none | 1 | there is no run at | checkpoints
-train --resume {text} | 1 | not in a run directory | copy
+train --resume {text} | 1 | not in a run directory | --run-dir NEW
 train --resume {run} --gamma 0.5 | 2 | --gamma cannot be changed on --resume | new run
 train --resume {run} --seed 1 | 2 | --seed cannot be combined with --resume | leave it out
-train --resume {run} --run-dir {dir} | 2 | --run-dir cannot be combined | leave it out
+train --resume {run} --run-dir {run} | 1 | already holds a run | --run-dir
+train --resume {run} --total-steps 100 | 2 | less than the run has done: 1,500 steps | give more
 train --resume {run} --config {text} | 2 | --config cannot be combined | leave it out
 train --resume {run} --env Pendulum-v1 | 2 | trained on 'CartPole-v1' | --env
 train --resume {run} --total-steps 0 | 2 | --total-steps must be | .

@@ -7,7 +7,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 
+from a2c_cli.envs.gym import GymStream
 from a2c_cli.envs.make import make_env, probe
 from a2c_cli.errors import A2CError, EnvError, UnknownEnvError
 
@@ -348,3 +350,34 @@ def test_a_state_with_a_part_missing_is_refused(missing: str) -> None:
 def test_the_protocol_tells_the_time_limit() -> None:
     assert stream("CartPole-v1").protocol["step_limit"] == 500
     assert stream("tiny/Chain-v0").protocol["step_limit"] == 50
+
+
+class SpeechlessError(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("not even that")
+
+
+class Rude(gymnasium.Env[Any, Any]):
+    """Raises in step() what cannot be printed, and leaves the program in close()."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (2,))
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: int) -> Any:
+        raise SpeechlessError
+
+    def close(self) -> None:
+        raise SystemExit(3)
+
+
+def test_an_environment_that_cannot_even_fail_is_an_environment_that_failed() -> None:
+    stream = GymStream(Rude(), "rude", {}, {}, seed=0)
+    stream.reset()
+    with pytest.raises(EnvError, match="raised in step: SpeechlessError: it cannot say why"):
+        stream.step(0)
+    stream.close()

@@ -22,7 +22,7 @@ import trouble_envs
 from kills import Forked, chaos, lines, saved_steps, until
 from process import Outcome, run_python
 
-from a2c_cli import A2CError, TrainConfig, train
+from a2c_cli import A2CError, TrainConfig, evaluate, train
 from a2c_cli.envs.make import make_env
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import RunDir
@@ -190,6 +190,68 @@ def test_signal_at_start(moment: float, tmp_path: Path) -> None:
     assert begun or said in ("error: terminated before anything was begun\n", "")
 
 
+def test_a_closed_terminal_sends_two_hang_ups(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    child = Forked(tmp_path / "log", "train", *CARTPOLE, "--run-dir", run)
+    until(lambda: lines(run) > 5)
+    child.signal(signal.SIGHUP)
+    child.signal(signal.SIGHUP)
+    assert child.wait()[0] == 129
+    assert saved_steps(run) > 0
+
+
+def test_nohup_is_heeded(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        child = Forked(tmp_path / "log", "train", *CARTPOLE, "--run-dir", run)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    until(lambda: lines(run) > 2)
+    child.signal(signal.SIGHUP)
+    seen = lines(run)
+    until(lambda: lines(run) > seen + 2)
+    child.signal(signal.SIGTERM)
+    assert child.wait()[0] == 143
+
+
+def test_the_first_save_by_the_clock_comes_early(tmp_path: Path) -> None:
+    from a2c_cli.training import saving
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving, "_FIRST", 1e-5)
+        saved: list[int] = []
+        train(
+            TrainConfig(env="CartPole-v1", total_steps=3000, log_every=500),
+            run_dir=tmp_path / "run",
+            on_progress=lambda p: saved.append(p.saved_step),
+        )
+    assert len({step for step in saved if 0 < step < 3000}) == 1  # one, then --save-every
+
+
+@pytest.mark.parametrize("closed", ["1>&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_nothing_is_written_into_a_run_that_was_meant_for_people(
+    closed: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = chaos.command("train", *CARTPOLE, "--total-steps", 600, "--run-dir", run)
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *words], check=False)
+    assert done.returncode == 0
+    assert [r["env_steps"] for r in chaos.metrics(run)][-1] == 600
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_results_that_cannot_be_written_are_one_line(cartpole_run: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            chaos.command("inspect", cartpole_run, "--json"),
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert_clear(done.stderr, "No space left")
+    assert len(done.stderr.splitlines()) == 3  # with the one that says what is inspected
+
+
 def descendants(pid: int) -> set[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return {int(c) for c in children}.union(*(descendants(int(c)) for c in children))
@@ -332,7 +394,8 @@ def test_directory_deleted(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "gone", ignore_errors=True)  # one that is being saved is in the way
     left, said = child.wait()
     assert left == 1
-    assert_clear(said, str(run), "No such file")
+    assert_clear(said, str(run))
+    assert "No such file" in said or "was moved or replaced" in said
 
 
 def test_directory_turns_read_only() -> None:
@@ -433,7 +496,7 @@ def test_second_run_in_one_directory_is_refused(cli: Cli, tmp_path: Path) -> Non
     run = tmp_path / "run"
     child = Forked(tmp_path / "log", "train", *CARTPOLE, "--run-dir", run)
     until(lambda: (run / "last.safetensors").exists())
-    for args in (("--resume", run, "--total-steps", 1), (*CARTPOLE, "--run-dir", run)):
+    for args in (("--resume", run, "--total-steps", 10**9), (*CARTPOLE, "--run-dir", run)):
         got = cli("train", *args)
         assert got.code == 1
         assert_clear(got.stderr, "another run is writing", str(run))
@@ -475,6 +538,48 @@ def test_metrics_are_mended_on_resume(
     if damage in ("torn", "longer"):
         assert metrics.read_bytes().startswith(whole)
         assert [r["env_steps"] for r in records] == sorted(r["env_steps"] for r in records)
+
+
+def test_an_older_checkpoint_does_not_take_the_place_of_a_newer_one(
+    cli: Cli, cartpole_run: Path, tmp_path: Path
+) -> None:
+    run, branch = tmp_path / "run", tmp_path / "branch"
+    shutil.copytree(cartpole_run, run)
+    longer = train(resume=run, changes={"total_steps": 2500})
+    shutil.copy(cartpole_run / "last.safetensors", run / "best.safetensors")
+    whole = (run / "metrics.jsonl").read_bytes()
+    last = (run / "last.safetensors").read_bytes()
+    best = run / "best.safetensors"
+    got = cli("train", "--resume", best)
+    assert got.code == 1
+    assert_clear(got.stderr, "is of step 1,500, and its run has come to step 2,500")
+    assert f"--resume {best} --run-dir NEW" in got.stderr
+    got = cli("train", "--resume", best, "--run-dir", branch, "--total-steps", 2500)
+    assert got.code == 0
+    assert "decay over the budget, now 2,500 instead of 1,500 steps" in got.stderr
+    assert (run / "metrics.jsonl").read_bytes() == whole
+    assert (run / "last.safetensors").read_bytes() == last
+    found = chaos.differences(run, branch)  # the same steps from the same state
+    assert (found["tensors"], found["lines"]) == ([], [])
+    assert longer.env_steps == saved_steps(branch) == 2500
+
+
+def test_a_run_may_branch_off_from_a_file_by_itself(cartpole_run: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "shipped.safetensors"
+    shutil.copy(cartpole_run / "last.safetensors", alone)
+    result = train(resume=alone, run_dir=tmp_path / "run", changes={"total_steps": 1600})
+    assert (result.env_steps, result.stopped) == (1600, "completed")
+
+
+def test_evaluating_a_run_that_trains_plays_one_agent(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    child = Forked(tmp_path / "log", "train", *CARTPOLE, "--run-dir", run, "--save-every", 1e-5)
+    until(lambda: (run / "last.safetensors").exists())
+    for seed in range(8):  # each would meet a save between two openings
+        checkpoint.read_checkpoint(run / "last.safetensors")
+        assert evaluate(run / "last.safetensors", 3, seed=seed, max_steps=20)["episodes"] == 3
+    child.signal(signal.SIGKILL)
+    child.wait()
 
 
 # --- files from strangers

@@ -39,6 +39,14 @@ class CheckpointError(A2CError):
     """A checkpoint is missing, damaged, foreign, or of another format version."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint's bytes are not those that were written."""
+
+
+class ObservationError(A2CError, ValueError):
+    """An agent was given something that is no observation of its environment."""
+
+
 class RunDirError(A2CError):
     """A run directory is in use, unwritable, full, or holds another run."""
 

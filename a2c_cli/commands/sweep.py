@@ -147,6 +147,9 @@ def sweep(
             request, run_dir, make_backend, show, lambda: ask_to_stop(quiet)
         )
     table.show_result(record, json=json)
+    for run in record["runs"]:
+        if run["message"] and run["stopped"] in ("completed", "interrupted"):
+            console.say(f"note: {run['run_dir']}: {run['message']}")
     if stopped is not None:
         console.say(f"resume with: a2c {shlex.join(sys.argv[1:])}")
         raise typer.Exit(EXIT_CODES[stopped])

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -14,6 +15,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from a2c_cli.errors import A2CError
+from a2c_cli.text import error_text
+
+_ATTEMPTS = 5  # to start a process
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,36 @@ class Workers:
         self._running: dict[int, tuple[BaseProcess, Connection]] = {}
 
     def start(self, number: int, function: Callable[..., Any], *args: Any) -> None:
-        """Call `function(*args, pipe)` in a new process, which messages name by its number."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(function, args, theirs))
+        """Call `function(*args, pipe)` in a new process, which messages name by its number.
+
+        Raises:
+            A2CError: none can be started.
+        """
+        if multiprocessing.current_process().daemon:
+            raise A2CError(
+                "a daemonic process of multiprocessing may have no processes of its own",
+                "give --jobs 1 (jobs=1)",
+            )
+        for attempt in range(_ATTEMPTS):
+            ours, theirs = self._context.Pipe()
+            process = self._context.Process(target=_work, args=(function, args, theirs))
+            try:
+                self._start(process)
+            except (OSError, EOFError) as error:  # the server that forks has died: a new one comes
+                ours.close()
+                failed = error
+                time.sleep(0.1 * attempt)
+            else:
+                self._running[number] = process, ours
+                return
+            finally:
+                theirs.close()
+        raise A2CError(
+            f"a process cannot be started: {error_text(failed)}",
+            "is there enough memory, and room for more processes?",
+        )
+
+    def _start(self, process: BaseProcess) -> None:
         # Ctrl-C reaches the whole group of processes; only this one answers it. Workers inherit
         # the mask from their first moment on, unless the tracker's start lifts it again.
         resource_tracker.ensure_running()
@@ -63,8 +96,6 @@ class Workers:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        theirs.close()
-        self._running[number] = process, ours
 
     def poll(self, seconds: float) -> list[tuple[int, Any]]:
         """Which worker has sent what, `Returned` or `Died` in the end; waits up to `seconds`."""

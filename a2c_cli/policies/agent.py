@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2c_cli.envs.spec import EnvSpec, Obs
+from a2c_cli.errors import ObservationError
 from a2c_cli.policies.acting import ActingNetwork
 from a2c_cli.policies.distributions import choose
 from a2c_cli.policies.layout import Layout
@@ -33,7 +35,7 @@ class Decision(NamedTuple):
 
 
 class Agent:
-    """Acts on one observation at a time.
+    """Acts on one observation at a time; threads that share an agent wait for each other.
 
     Args:
         spec: the environment.
@@ -57,6 +59,7 @@ class Agent:
         self.normalizer = normalizer
         self.network = ActingNetwork(layout, weights, remembered)
         self.rng = rng if rng is not None else make_generator(0)
+        self._lock = threading.Lock()  # the network's arrays are used anew by each decision
 
     def act(self, obs: Obs, greedy: bool = False) -> Any:
         """An action as the environment takes it: sampled, or the most probable one.
@@ -67,8 +70,9 @@ class Agent:
             greedy: take the most probable action (the mean of a Gaussian).
 
         Raises:
-            ValueError: the observation has another shape.
+            ObservationError: it is none, of another shape, or not finite.
         """
+        _check_finite(obs)
         return self.spec.action.to_env(self.decide(obs, greedy).action)
 
     def decide(self, obs: Obs, greedy: bool = False, remember: bool = False) -> Decision:
@@ -78,18 +82,32 @@ class Agent:
             remember: keep the network's activations; see `ActingNetwork.forward`.
         """
         prepared = self.prepare(obs)
-        outputs, value = self.network.forward(prepared, remember)
-        action = choose(self.spec.action, outputs, self.network.log_std, self.rng, greedy)
+        with self._lock:
+            outputs, value = self.network.forward(prepared, remember)
+            action = choose(self.spec.action, outputs, self.network.log_std, self.rng, greedy)
         return Decision(prepared, action, outputs, value)
 
     def value(self, obs: Obs) -> float:
-        """V(s) of one observation, in units of the rewards that the learner saw."""
-        return self.network.forward(self.prepare(obs))[1]
+        """V(s) of one observation, in units of the rewards that the learner saw.
+
+        Raises:
+            ObservationError: as `act`.
+        """
+        _check_finite(obs)
+        prepared = self.prepare(obs)
+        with self._lock:
+            return self.network.forward(prepared)[1]
 
     def prepare(self, obs: Obs) -> Obs:
-        """An observation as the network takes it."""
+        """An observation as the network takes it.
+
+        Raises:
+            ObservationError: it has another shape.
+        """
         if obs.shape != self.spec.obs_shape:
-            raise ValueError(f"expected an observation of {self.spec.obs_shape}, got {obs.shape}")
+            raise ObservationError(
+                f"expected an observation of {self.spec.obs_shape}, got {obs.shape}"
+            )
         if self.normalizer is None:
             return obs
         return self.normalizer.apply(obs)
@@ -97,3 +115,14 @@ class Agent:
     def reseed(self, *entropy: int) -> None:
         """Restart the stream of sampled actions from these integers."""
         self.rng = make_generator(*entropy)
+
+
+def _check_finite(obs: Obs) -> None:
+    """Whether it is an array of numbers that are finite; a stream's own have been checked."""
+    if not isinstance(obs, np.ndarray) or obs.dtype.kind not in "uif":
+        raise ObservationError(
+            f"an observation must be an array of numbers, not {type(obs).__name__}",
+            "give what the environment's stream gives",
+        )
+    if obs.dtype.kind == "f" and not np.isfinite(obs).all():
+        raise ObservationError("the observation is not finite", "an agent cannot act on NaN")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from a2c_cli.envs.spec import Count
-from a2c_cli.errors import CheckpointError, ConfigError
+from a2c_cli.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from a2c_cli.outside import open_regular, parse_json
 from a2c_cli.runs.header import Header, from_document, to_document
 from a2c_cli.runs.sizes import check_sizes
@@ -288,8 +288,8 @@ def _cannot_read(path: Path, error: OSError) -> CheckpointError:
     return CheckpointError(f"cannot read {path}: {error.strerror or error}", "check the path")
 
 
-def _damaged(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(
+def _damaged(path: Path, why: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(
         f"{path} is not a checkpoint that can be read: {safe_text(why)}",
         "give a .safetensors file that `a2c train` wrote",
     )

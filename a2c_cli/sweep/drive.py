@@ -126,7 +126,8 @@ def _take_in(state: State, event: Ended | Died, stopping: bool) -> bool:
     if isinstance(event, Ended) and event.stopped not in EXIT_CODES:
         state.stage, state.message = event.stopped, event.message
     elif stopping and state.stage != "completed":
-        state.stage, state.message = "interrupted", ""
+        state.stage = "interrupted"
+        state.message = "it did not come back and was ended" if isinstance(event, Died) else ""
     elif state.stage != "completed":  # killed, or told to end by somebody else than this sweep
         state.deaths += 1
         state.message = event.reason if isinstance(event, Died) else f"it was {event.stopped}"

@@ -74,10 +74,8 @@ def _work(trial: Trial, run_dir: Path, pipe: Connection) -> Ended:
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):
             pipe.recv()
-            stop.append("interrupted")
-            pipe.recv()  # nothing more is sent: this waits for the end of the sweep's process
         stop.append("interrupted")
-        time.sleep(_GRACE)
+        time.sleep(_GRACE)  # the process ends by itself once it has saved
         os._exit(1)  # an environment that does not come back must not keep the directory
 
     threading.Thread(target=watch, daemon=True).start()

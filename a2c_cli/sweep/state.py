@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from a2c_cli.config.settings import settings
+from a2c_cli.config.text import to_dict
 from a2c_cli.errors import CheckpointError, RunDirError
 from a2c_cli.evaluation.workers import Died
 from a2c_cli.outside import parse_json, read_bytes
@@ -70,6 +73,8 @@ class State:
         """Update the counters from its last checkpoint, if there is one that can be read."""
         try:
             header, _ = checkpoint.read_header(self.run_dir / LAST)
+            if header.env_steps >= self.total_steps:  # nobody will read it again: is it whole?
+                checkpoint.read_verified_header(self.run_dir / LAST)
         except CheckpointError:
             return
         self.env_steps, self.mean_return_100 = header.env_steps, header.mean_return_100
@@ -86,14 +91,10 @@ def read_states(path: Path, request: Mapping[str, Any], trials: Sequence[Trial])
         RunDirError: the directory holds another sweep, or runs of no sweep.
     """
     states = [State(trial, path / trial.name) for trial in trials]
-    kept = path / SWEEP
-    if kept.exists():
-        try:
-            found = parse_json(read_bytes(kept, _LARGEST, follow=False))["request"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise RunDirError(
-                f"{kept} is damaged", "choose another --run-dir, or move that file away"
-            ) from None
+    found = None  # where the file is damaged or lost, the trials tell what sweep they are of
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = parse_json(read_bytes(path / SWEEP, _LARGEST, follow=False))["request"]
+    if found is not None:
         if found != request:
             differing = [
                 k for k in request if not isinstance(found, dict) or found.get(k) != request[k]
@@ -103,11 +104,25 @@ def read_states(path: Path, request: Mapping[str, Any], trials: Sequence[Trial])
                 f"{path} holds a sweep with another request (different: {what})",
                 "repeat its own command to resume it, or choose another --run-dir",
             )
-    elif any((place / LAST).exists() for place in (path, *(state.run_dir for state in states))):
-        raise RunDirError(f"{path} already holds runs of no sweep", "choose another --run-dir")
+    elif (path / LAST).exists() or not all(map(_is_own, states)):
+        raise RunDirError(
+            f"{path} already holds runs of no sweep, or of another", "choose another --run-dir"
+        )
     for state in states:
         state.read()
     return states
+
+
+def _is_own(state: State) -> bool:
+    """Whether what lies in a trial's directory is that trial, or nothing that tells."""
+    try:
+        found = to_dict(checkpoint.read_header(state.run_dir / LAST)[0].config)
+    except CheckpointError:
+        return True
+    own = to_dict(state.trial.config)
+    changeable = {name for name, f in settings().items() if f.metadata["on_resume"]}
+    fixed = (own.keys() | found.keys()) - changeable | {"total_steps"}
+    return all(own.get(name) == found.get(name) for name in fixed)
 
 
 def save(run: RunDir, request: Mapping[str, Any], record: Mapping[str, Any]) -> None:

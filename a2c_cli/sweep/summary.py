@@ -68,7 +68,7 @@ def _run(state: State) -> dict[str, Any]:
         "env_steps": state.env_steps,
         "mean_return_100": state.mean_return_100,
         "stopped": None if state.stage in ("waiting", "running") else state.stage,
-        "message": state.message if state.stage in ("failed", "diverged") else "",
+        "message": "" if state.stage in ("waiting", "running") else state.message,
     }
 
 

@@ -22,7 +22,7 @@ from a2c_cli.text import safe_text
 from a2c_cli.tracking.session import find_trackers
 from a2c_cli.training.counters import Counters, Saved
 from a2c_cli.training.loop import Training
-from a2c_cli.training.machine import keep_freed_memory, make_learner
+from a2c_cli.training.machine import keep_freed_memory, make_learner, same_threads
 from a2c_cli.training.progress import Progress, TrainResult
 from a2c_cli.training.resume import (
     budget_note,
@@ -73,7 +73,7 @@ def train(
     keep_freed_memory()
     caller = _Caller(on_progress, should_stop)
     path = Path(run_dir) if run_dir is not None else None
-    with threadpool_limits(1, user_api="blas"), contextlib.ExitStack() as stack:
+    with threadpool_limits(1, user_api="blas"), same_threads(), contextlib.ExitStack() as stack:
         if resume is not None:
             training = _resumed(stack, Path(resume), path, changes or {}, env_id, caller)
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import resource
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 
 import torch
 
@@ -31,6 +33,16 @@ def make_learner(config: Settings, spec: EnvSpec) -> tuple[Learner, str]:
     precision = choose_precision(config, device)
     where = f"{device.type} ({why}), {str(precision).removeprefix('torch.')} updates"
     return Learner(config, spec, device, precision), where
+
+
+@contextlib.contextmanager
+def same_threads() -> Iterator[None]:
+    """Give torch back the number of threads that it had before: it is the caller's too."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_device(config: Settings, spec: EnvSpec) -> tuple[torch.device, str]:

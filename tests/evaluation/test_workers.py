@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import signal
 import time
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from a2c_cli import TrainConfig, train
-from a2c_cli.errors import EnvError
+from a2c_cli.errors import A2CError, EnvError
 from a2c_cli.evaluation.evaluate import evaluate
 from a2c_cli.evaluation.workers import Died, Returned, Workers
 
@@ -84,3 +86,24 @@ def test_what_goes_wrong_in_a_worker_of_an_evaluation_is_raised_here(tmp_path: P
     # A fresh process does not know of this environment.
     with pytest.raises(EnvError, match="there is no environment 'tiny/Bandit-v0'"):
         evaluate(run / "last.safetensors", 2, jobs=2)
+
+
+def test_a_fork_server_that_dies_is_replaced() -> None:
+    from multiprocessing import forkserver
+
+    with contextlib.closing(Workers(("json",))) as workers:
+        for number in range(3):
+            workers.start(number, answer, "hello")
+            server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+            os.kill(server, signal.SIGKILL)
+        workers.send("you")
+        said = [message for _, message in messages(workers, 6) if isinstance(message, str)]
+    assert said == ["hello you"] * 3
+
+
+def test_a_daemonic_process_is_told_that_it_may_have_no_others(
+    cartpole_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    with pytest.raises(A2CError, match="a daemonic process"):
+        evaluate(cartpole_run / "last.safetensors", 4, jobs=2)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from specs import (
     vector_spec,
 )
 
+from a2c_cli import A2CError, load_agent
 from a2c_cli.algorithm.learner import Learner
 from a2c_cli.envs.spec import ActionSpec, EnvSpec, Obs
 from a2c_cli.envs.stream import Transition
@@ -331,3 +335,35 @@ def test_a_half_open_range_is_clipped_on_its_closed_side_only() -> None:
                       high=(math.inf, math.inf))  # fmt: skip
     assert spec.to_env(np.array([-3.0, -3.0])).tolist() == [0.0, -3.0]
     assert spec.to_env(np.array([50.0, 50.0])).tolist() == [50.0, 50.0]
+
+
+def test_threads_may_share_an_agent(breakout_run: Path) -> None:
+    agent = load_agent(breakout_run / "last.safetensors")
+    frames = np.random.default_rng(0).integers(0, 256, (24, *agent.spec.obs_shape), np.uint8)
+    alone = [agent.value(frame) for frame in frames]
+    found: list[list[float]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append([agent.value(frame) for frame in frames]))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [alone] * 6
+
+
+@pytest.mark.parametrize(
+    ("obs", "why"),
+    [
+        (None, "must be an array of numbers, not NoneType"),
+        (np.array(["left"]), "must be an array of numbers"),
+        (np.full(4, np.nan, np.float32), "is not finite"),
+        (np.zeros(3, np.float32), "expected an observation of"),
+    ],
+)
+def test_what_is_no_observation_is_a_clear_error(obs: Any, why: str, cartpole_run: Path) -> None:
+    agent = load_agent(cartpole_run / "last.safetensors")
+    for ask in (agent.act, agent.value):
+        with pytest.raises(A2CError, match=why):
+            ask(obs)

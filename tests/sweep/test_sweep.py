@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -360,6 +362,36 @@ def test_a_sweep_is_its_trials(cli: Cli, tmp_path: Path) -> None:
     assert before == {p: p.stat().st_mtime_ns for p in where.rglob("*.*") if p.name != "sweep.json"}
 
 
+def test_a_sweep_mends_what_it_has_lost(cli: Cli, tmp_path: Path) -> None:
+    where = tmp_path / "sweep"
+    record = only_json(cli(*BANDITS, "--run-dir", where, "--json"))
+    shutil.copytree(where, tmp_path / "whole")
+    runs = [Path(run["run_dir"]) for run in record["runs"]]
+    for damage in (None, b"{", b"[" * 100_000, b'{"request": 3'):
+        (where / "sweep.json").unlink()
+        if damage is not None:
+            (where / "sweep.json").write_bytes(damage)
+        again = only_json(cli(*BANDITS, "--run-dir", where, "--json"))
+        assert again == record
+    (where / "sweep.json").unlink()
+    other = cli(*BANDITS[:-4], "--total-steps", 301, "--run-dir", where)
+    assert other.code == 1  # the same places, and other trials
+    assert "runs of no sweep, or of another" in other.stderr
+
+    last = [run / "last.safetensors" for run in runs]
+    data = last[0].read_bytes()
+    last[0].write_bytes(data[:-1] + bytes([data[-1] ^ 1]))  # a flipped bit of a finished trial
+    last[1].write_bytes(last[1].read_bytes()[:1000])
+    last[2].unlink()
+    mended = cli(*BANDITS, "--run-dir", where, "--json")
+    assert only_json(mended)["summary"] == record["summary"]
+    assert differences(tmp_path / "whole", where) == {}
+    for run, why in zip(runs, ("damaged", "damaged", "lost"), strict=False):
+        assert f"note: {run}: begun anew: its checkpoint was {why}" in mended.stderr
+        assert (run / "metrics.jsonl.aside-1").exists()
+    assert (runs[0] / "last.safetensors.aside-1").read_bytes() == data[:-1] + bytes([data[-1] ^ 1])
+
+
 def test_a_failing_trial_is_reported_and_the_rest_goes_on(cli: Cli, tmp_path: Path) -> None:
     args = ("--env-arg", "kind=raise", "--env-arg", "at=150", "--seeds", "0-1")
     outcome = cli("sweep", "--env", "trouble_envs:trouble/Trouble-v0", *args, "--set",
@@ -427,7 +459,8 @@ def test_a_file_or_a_preset_is_what_all_trials_share(cli: Cli, tmp_path: Path) -
     file, where = tmp_path / "own.toml", tmp_path / "sweep"
     file.write_text(f'env = "{BANDIT}"\nseed = 7\ntotal_steps = 40\ngamma = 0.5\n'
                     "n_steps = 4\n[env_args]\n")  # fmt: skip
-    args = ("--config", file, "--seeds", "0-1", "--set", "gamma=.25", "--run-dir", where)
+    args = ("--config", file, "--env", BANDIT, "--seeds", "0-1", "--set", "gamma=.25",
+            "--run-dir", where)  # fmt: skip
     record = only_json(cli("sweep", *args, "--total-steps", 20, "--jobs", 1, "--json"))
     assert [(run["env_id"], run["seed"]) for run in record["runs"]] == [(BANDIT, 0), (BANDIT, 1)]
     for run in record["runs"]:
@@ -572,6 +605,20 @@ def test_killed_trials_and_a_stopped_sweep_end_as_if_left_alone(
     code, said = Driver(tmp_path / "log", *slow_sweep(where)).wait()
     assert code == 0, said
     assert differences(undisturbed, where) == {}
+
+
+@pytest.mark.slow
+def test_a_trial_that_does_not_come_back_is_named_and_ended(tmp_path: Path) -> None:
+    where = tmp_path / "sweep"
+    driver = Driver(tmp_path / "log", *slow_sweep(where, pause=1e6))
+    until(lambda: (trial_dir(where, 0) / "last.safetensors").exists())
+    time.sleep(1.0)
+    processes = driver.children()
+    os.killpg(driver.pid, signal.SIGINT)
+    code, said = driver.wait(90.0)
+    assert code == 130, said
+    assert f"note: {trial_dir(where, 0)}: it did not come back and was ended" in said
+    gone(processes)
 
 
 @pytest.mark.slow

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import platform
+import threading
+from pathlib import Path
 
 import pytest
+import torch
 from process import run_python
+
+from a2c_cli import TrainConfig, train
 
 TAKE_AND_FREE = """
 import resource
@@ -24,3 +29,19 @@ def test_memory_that_was_freed_is_not_fetched_again() -> None:
     done = run_python("-c", TAKE_AND_FREE)
     assert done.code == 0, done.stderr
     assert int(done.stdout) < 1000  # page faults; 16,384 pages are taken
+
+
+def test_training_leaves_torchs_threads_as_they_were(tmp_path: Path) -> None:
+    def threads() -> int:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    torch.set_num_threads(2)
+    try:
+        train(TrainConfig(env="CartPole-v1", total_steps=10), run_dir=tmp_path / "run")
+        assert (torch.get_num_threads(), threads()) == (2, 2)
+    finally:
+        torch.set_num_threads(1)

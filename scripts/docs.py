@@ -26,9 +26,11 @@ from a2c_cli.config.defaults import GRADIENT, GRADIENT_CONTINUOUS
 from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.settings import settings
 from a2c_cli.evaluation.scores import reference_scores
+from a2c_cli.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+NEWEST = ".".join(VERSION.split(".")[:2])  # whose defaults need no mark
 _PART = re.compile(r"(<!-- generated: ([\w. -]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -119,30 +121,51 @@ def read_results() -> list[dict[str, Any]]:
 
 def _results(which: str) -> str:
     """A table of runs with plain defaults: `short` for the README, with commands otherwise."""
+    if which == "short":
+        return _short_results(_newest(read_results()))
     rows = []
-    for result in _newest(read_results()) if which == "short" else read_results():
+    for result in read_results():
         returns = [run["mean_return_100"] for run in result["runs"]]
-        shown = ", ".join(_score(value) for value in returns)
         reference = reference_scores(result["env"])
         random, human = ("", "") if reference is None else map(_score, reference)
-        row = [
-            result["env"],
-            f"{result['total_steps']:,}",
-            shown,
-            _score(statistics.fmean(returns)),
-            random,
-            human,
-            result["defaults"],
-        ]
-        if which != "short":
-            command = (
-                f"python benchmarks/learning.py --env {result['env']}"
-                f" --total-steps {result['total_steps']} --seeds {len(returns)}"
-            )
-            row.append(f"`{command}`")
-        rows.append(row)
+        command = (
+            f"python benchmarks/learning.py --env {result['env']}"
+            f" --total-steps {result['total_steps']} --seeds {len(returns)}"
+        )
+        rows.append(
+            [
+                result["env"],
+                f"{result['total_steps']:,}",
+                ", ".join(map(_score, returns)),
+                _score(statistics.fmean(returns)),
+                random,
+                human,
+                result["defaults"],
+                f"`{command}`",
+            ]
+        )
     head = ["environment", "steps", "each seed", "mean", "random", "human", "defaults of"]
-    return _table([*head, *([] if which == "short" else ["command"])], rows)
+    return _table([*head, "command"], rows)
+
+
+def _short_results(results: list[dict[str, Any]]) -> str:
+    """Games on the left, with a human tester's score; everything else on the right."""
+    games, others = [], []
+    for result in results:
+        name = result["env"].removeprefix("ALE/").rpartition("-v")[0]
+        returns = ", ".join(_score(run["mean_return_100"]) for run in result["runs"])
+        millions = f"{result['total_steps'] / 1e6:g} M"
+        mark = "" if result["defaults"] == NEWEST else f" ({result['defaults']})"
+        if result["env"].startswith("ALE/"):
+            human = (reference_scores(result["env"]) or (0.0, 0.0))[1]
+            games.append([f"{name}, {millions}", f"{returns}{mark}", _score(human)])
+        else:
+            others.append([f"{result['env']}, {millions}", f"{returns}{mark}"])
+    rows = [
+        [*(games[i] if i < len(games) else ["", "", ""]), *(others[i : i + 1] or [["", ""]])[0]]
+        for i in range(max(len(games), len(others)))
+    ]
+    return _table(["game, steps", "each seed", "human", "environment, steps", "each seed"], rows)
 
 
 def _newest(results: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -81,7 +81,7 @@ def _run() -> int:
     except BrokenPipeError:
         # The reader went away (`a2c ... | head`); give the interpreter nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 0
     except MemoryError:
         return _fail("there is not enough memory", "try a smaller network or --n-steps", 1)
     except OSError as error:

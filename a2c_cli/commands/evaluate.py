@@ -42,15 +42,18 @@ def evaluate(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Find the checkpoint, play, results."""
-    from a2c_cli.evaluation.evaluate import evaluate as play_and_sum_up
-    from a2c_cli.evaluation.workers import available_cores
     from a2c_cli.runs.directory import find_checkpoint
-    from a2c_cli.terminal import console, results
+    from a2c_cli.terminal import console
 
     raise_stopped()
     path = find_checkpoint(checkpoint)
     console.say(f"evaluating {path}", quiet)
-    with console.progress_bar("games", episodes, quiet) as advance:
+    # Imports that take a second come after the first words.
+    from a2c_cli.evaluation.evaluate import evaluate as play_and_sum_up
+    from a2c_cli.evaluation.workers import available_cores
+    from a2c_cli.terminal import results
+
+    with console.progress_bar("games", episodes, quiet) as bar:
         result = play_and_sum_up(
             path,
             episodes,
@@ -60,6 +63,6 @@ def evaluate(
             env_id=env,
             env_args=options.parse_env_args(env_arg or []),
             max_steps=max_steps,
-            on_episode=advance,
+            on_episode=bar.advance,
         )
     results.evaluation(result, json=json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from a2c_cli.commands import completion
 from a2c_cli.config.checks import EnvArg
 from a2c_cli.config.defaults import CONTINUOUS, PRESETS
 from a2c_cli.config.kinds import KINDS
@@ -19,6 +21,7 @@ from a2c_cli.config.settings import settings, value_type
 from a2c_cli.config.text import from_dict, from_toml, parse_env_arg
 from a2c_cli.errors import ConfigError
 from a2c_cli.outside import read_text
+from a2c_cli.text import message_text
 
 _LARGEST_CONFIG = 2**20  # bytes
 
@@ -31,6 +34,7 @@ Checkpoint = Annotated[
         help="A .safetensors file, a run directory (its best, else its last checkpoint), or the"
         " name of a shipped agent (breakout). Left out: the newest under ./checkpoints.",
         show_default=False,
+        autocompletion=completion.checkpoints,
     ),
 ]
 Episodes = Annotated[int, typer.Option("--episodes", "-n", min=1, help="Whole games to play.")]
@@ -74,12 +78,22 @@ Config = Annotated[
 ]
 Preset = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help=f"A named recipe ({', '.join(PRESETS)}).", show_default=False),
+    typer.Option(
+        help=f"A named recipe ({', '.join(PRESETS)}).",
+        show_default=False,
+        autocompletion=completion.presets,
+    ),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout; all talk on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk, only results and errors.")]
+
+
+def say_at_once(text: str, quiet: bool) -> None:
+    """A line of talk before anything slow is imported, where somebody waits at a terminal."""
+    if not quiet and sys.stderr.isatty():
+        print(message_text(text), file=sys.stderr, flush=True)
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
@@ -125,6 +139,7 @@ def _option(name: str, meta: Any) -> Any:
         **whole,
         help=f"{doc}{limits}.{f' [dim]({default})[/dim]' if default else ''}",
         rich_help_panel=None if name in _MAIN else meta["group"],
+        autocompletion=completion.choices(name),
         show_default=False,
     )
 

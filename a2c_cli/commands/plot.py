@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from a2c_cli.commands import options
+from a2c_cli.commands import completion, options
 from a2c_cli.commands.help import Command
 from a2c_cli.errors import A2CError, ConfigError
 
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 def plot(
     runs: Annotated[
         Optional[list[Path]],  # noqa: UP045
-        typer.Argument(show_default=False,
+        typer.Argument(show_default=False, autocompletion=completion.checkpoints,
                        help="Run directories, or directories with runs at any depth below."
                        " Left out: the newest run under ./checkpoints."),
     ] = None,

@@ -80,19 +80,23 @@ def record(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Find the checkpoint, play and film, results."""
-    from a2c_cli.film.record import Games, Picture, Place
-    from a2c_cli.film.record import record as film
     from a2c_cli.runs.directory import find_checkpoint
-    from a2c_cli.terminal import console, results
+    from a2c_cli.terminal import console
 
     raise_stopped()
     path = find_checkpoint(checkpoint)
     console.say(f"recording {path}", quiet)
+    # Imports that take a second come after the first words.
+    from a2c_cli.film.record import Games, Picture, Place
+    from a2c_cli.film.record import record as film
+    from a2c_cli.terminal import results
+
     games = Games(
         episodes, best_of, greedy, seed, max_steps, env, options.parse_env_args(env_arg or [])
     )
     method = saliency_method or ("gradient" if saliency else None)
     picture = Picture(scale, fps, speed, overlay, method)
-    with console.progress_bar("games", games.played, quiet) as advance:
-        result = film(path, games, picture, Place(output, format, force), advance)
+    with console.progress_bar("games", games.played, quiet) as bar:
+        place = Place(output, format, force)
+        result = film(path, games, picture, place, bar.advance, bar.count("frames"))
     results.recording(result, json=json)

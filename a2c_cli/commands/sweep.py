@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from a2c_cli.commands import options
+from a2c_cli.commands import completion, options
 from a2c_cli.commands.help import Command
 from a2c_cli.errors import ConfigError
 from a2c_cli.terminal.signals import EXIT_CODES, ask_to_stop, raise_stopped
@@ -46,11 +46,12 @@ def sweep(
     env: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Gymnasium id; module:Id imports yours (repeatable).",
-                     show_default=False),
+                     show_default=False, autocompletion=completion.environments),
     ] = None,
     envs: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="A set of games: atari-5 or atari-57.", show_default=False),
+        typer.Option(help="A set of games: atari-5 or atari-57.", show_default=False,
+                     autocompletion=completion.sets),
     ] = None,
     env_arg: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -59,7 +60,7 @@ def sweep(
     seeds: Annotated[str, typer.Option(help="One run each: 0-4 or 0,3,7.")] = "0-4",
     set_: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", show_default=False,
+        typer.Option("--set", show_default=False, autocompletion=completion.setting_names,
                      help="key=v1,v2: a setting of `a2c train` and the values to try"
                      " (repeatable; every combination is tried)."),
     ] = None,
@@ -141,10 +142,14 @@ def sweep(
 
     if backend is BackendName.ray:
         cluster.check_request(ray_address)
+
+    def announce(path: Path, left: int) -> None:
+        console.say(f"sweep in {path}: {left:,} trial{'s' if left != 1 else ''} to run", quiet)
+
     with console.Display(quiet) as display:
         show = table.SweepReporter(display).show
         record, stopped = run_sweep(
-            request, run_dir, make_backend, show, lambda: ask_to_stop(quiet)
+            request, run_dir, make_backend, show, lambda: ask_to_stop(quiet), announce
         )
     table.show_result(record, json=json)
     for run in record["runs"]:
@@ -156,4 +161,6 @@ def sweep(
     failed = [run for run in record["runs"] if run["stopped"] != "completed"]
     for run in failed:
         console.say(f"error: {run['run_dir']} {run['stopped']}: {run['message']}")
+    for text in () if failed or json or not record["runs"] else table.next_commands(record):
+        console.say(text, quiet)
     raise typer.Exit(1 if failed else 0)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from a2c_cli.commands import options
+from a2c_cli.commands import completion, options
 from a2c_cli.commands.help import Command, HelpAll
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.config.text import from_dict, to_toml
@@ -28,6 +28,7 @@ Examples:
   a2c train --env CartPole-v1 --video-every 50 --tracker tensorboard
 """
 
+_ONE_RUN = "one run is of one environment; for several see `a2c sweep --help`"
 STOP_CODES = {"completed": 0, "diverged": 1, **EXIT_CODES}
 
 
@@ -37,9 +38,15 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    env_id: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="ENV", help="The same as --env.", show_default=False,
+                       autocompletion=completion.environments),
+    ] = None,
     env: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Gymnasium id; module:Id imports yours.", show_default=False),
+        typer.Option(help="Gymnasium id; module:Id imports yours.", show_default=False,
+                     autocompletion=completion.environments),
     ] = None,
     env_arg: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -71,6 +78,9 @@ def train(
 ) -> None:  # fmt: skip
     """Parse, resolve, train, report."""
     del help_all  # has been answered
+    if env_id is not None and env is not None:
+        raise ConfigError(f"two environments are named: {env} and the extra {env_id}", _ONE_RUN)
+    env = env if env is not None else env_id
     changes = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
         own = {"env-arg": env_arg, "seed": seed}
@@ -89,6 +99,7 @@ def train(
         typer.echo(_resolved_toml(settings, changes), nl=False)
         return
 
+    options.say_at_once(f"starting {resume or env}: loading torch", quiet)
     from a2c_cli.terminal import console, live
     from a2c_cli.training.engine import train as run_training
 

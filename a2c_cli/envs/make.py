@@ -30,6 +30,18 @@ gymnasium.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
 
 
+def known_ids() -> list[str]:
+    """The ids that Gymnasium knows here, without those of versions that newer ones replace."""
+    newest: dict[str, str] = {}
+    for name, spec in gymnasium.registry.items():
+        stem = name.rpartition("-v")[0] or name
+        if stem not in newest or (gymnasium.registry[newest[stem]].version or 0) < (
+            spec.version or 0
+        ):
+            newest[stem] = name
+    return sorted(newest.values())
+
+
 def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, int]:
     """What decides the default settings: the kind of environment and of its actions.
 

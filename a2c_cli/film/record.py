@@ -14,16 +14,23 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from a2c_cli.config.checks import EnvArg
+from a2c_cli.envs.spec import Obs
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.film.camera import Camera, SaliencyMaps
+from a2c_cli.film.canvas import Pixels
 from a2c_cli.film.panel import Panel
 from a2c_cli.film.writer import VideoWriter
-from a2c_cli.policies.agent import Agent
+from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.runs.files import check_output
 from a2c_cli.runs.loading import load_agent, make_agent_env
+from a2c_cli.runs.shipped import is_shipped
 
 SUFFIXES = ("mp4", "gif")
+_FOREIGN = {
+    *(".avi", ".flv", ".m4v", ".mkv", ".mov", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"),
+    *(".apng", ".jpeg", ".jpg", ".png", ".webp"),
+}
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,7 @@ def record(
     picture: Picture = Picture(),
     place: Place = Place(),
     on_episode: Callable[[], None] = lambda: None,
+    on_frame: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Film whole episodes, one file each; memory does not grow with their length.
 
@@ -127,6 +135,7 @@ def record(
         picture: how it looks.
         place: where the films go.
         on_episode: called for every episode that is over.
+        on_frame: called for every frame that the environment has drawn.
 
     Returns:
         The keys of `a2c record --json`; the films in the order in which they were played.
@@ -139,6 +148,7 @@ def record(
     for name in names:
         check_output(directory / name, "--output", place.force)
     agent = load_agent(path)
+    kept = _best_games(agent, games) if picture.saliency is not None else None
     maps = _saliency_maps(agent, picture)
     env = make_agent_env(agent, games.seed, games.env_id, games.env_args, render=True)
     try:
@@ -148,13 +158,30 @@ def record(
             agent, keep, picture.scale if picture.drawn else 1, maps,
             make_panel if picture.overlay else None,
         )  # fmt: skip
-        env.on_frame = camera.frame
+
+        def see(frame: Pixels) -> None:
+            camera.frame(frame)
+            on_frame()
+
+        filmed = False
+
+        def watch(obs: Obs, decision: Decision, so_far: Episode) -> None:
+            if filmed:
+                camera.watch(obs, decision, so_far)
+
         episodes = play_episodes(
             agent, games.played, seed=games.seed, greedy=games.greedy, env=env,
-            max_steps=games.max_steps, watch=camera.watch if picture.drawn else None,
+            max_steps=games.max_steps, watch=watch if picture.drawn else None,
         )  # fmt: skip
 
-        def shoot(take: Path) -> Episode:
+        def shoot(number: int, take: Path) -> Episode | None:
+            nonlocal filmed
+            filmed = kept is None or number in kept
+            env.on_frame = see if filmed else None
+            if not filmed:
+                next(episodes)
+                on_episode()
+                return None
             with VideoWriter(take, rate, scale=1 if picture.drawn else picture.scale) as video:
                 camera.start(video.write)
                 episode = next(episodes)
@@ -183,15 +210,25 @@ def record(
 
 
 def _film(
-    games: Games, directory: Path, names: Sequence[str], shoot: Callable[[Path], Episode]
+    games: Games,
+    directory: Path,
+    names: Sequence[str],
+    shoot: Callable[[int, Path], Episode | None],
 ) -> list[Film]:
-    """The films to keep, in their places; `shoot` plays an episode and films it in a file."""
+    """The films to keep, in their places.
+
+    Args:
+        shoot: plays an episode and films it in a file; None if that one is not wanted.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     films: list[Film] = []
     with _workshop(directory, games.best_of) as shop:
         for i, name in enumerate(names):
             take = shop / (name if games.best_of is None else f"{i + 1}-{name}")
-            films.append(Film(shoot(take), take, directory / name))
+            episode = shoot(i, take)
+            if episode is None:
+                continue
+            films.append(Film(episode, take, directory / name))
             if len(films) > games.episodes:  # of equally bad ones the last goes
                 worst = min(reversed(films), key=lambda film: film.episode.episode_return)
                 worst.take.unlink()
@@ -199,6 +236,24 @@ def _film(
         for film in films:
             film.take.replace(film.path)
     return films
+
+
+def _best_games(agent: Agent, games: Games) -> set[int] | None:
+    """Which of the games will be kept: saliency is dear, so they are played once without it."""
+    if games.best_of is None or games.best_of <= games.episodes:
+        return None
+    env = make_agent_env(agent, games.seed, games.env_id, games.env_args)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            played = play_episodes(
+                agent, games.played, seed=games.seed, greedy=games.greedy, env=env,
+                max_steps=games.max_steps,
+            )  # fmt: skip
+            returns = [episode.episode_return for episode in played]
+    finally:
+        env.close()
+    best = sorted(range(len(returns)), key=lambda i: (-returns[i], i))
+    return set(best[: games.episodes])
 
 
 def _name_films(path: Path, games: Games, place: Place) -> tuple[Path, list[str]]:
@@ -220,12 +275,19 @@ def _name_films(path: Path, games: Games, place: Place) -> tuple[Path, list[str]
                 "give a directory",
             )
         return output.parent, [output.name] * games.played
+    if output is not None and (output.is_file() or output.suffix.lower() in _FOREIGN):
+        raise ConfigError(
+            f"--output {output} is of no kind that can be filmed",
+            f"end it in {' or '.join('.' + name for name in SUFFIXES)}, or give a directory",
+        )
     if suffix not in SUFFIXES:
         raise ConfigError(f"--format cannot be {suffix!r}", f"choose from {', '.join(SUFFIXES)}")
     stem = f"{path.parent.name}-{path.stem}" if output is not None else path.stem
     stem += f"-{games.policy}-seed{games.seed}"
     names = [f"{stem}-episode{i + 1}.{suffix}" for i in range(games.played)]
-    return output if output is not None else path.parent / "videos", names
+    if output is None:  # beside the checkpoint, but not in the package
+        output = Path("videos") if is_shipped(path) else path.parent / "videos"
+    return output, names
 
 
 def _saliency_maps(agent: Agent, picture: Picture) -> SaliencyMaps | None:

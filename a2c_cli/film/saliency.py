@@ -6,6 +6,9 @@ decision and about this network; neither says why a place matters.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -26,7 +29,7 @@ _MEMORY = 0.97  # of the scale, per decision: half is forgotten in 23 (1.5 s of 
 
 
 def gradient_maps(
-    module: ActorCritic, agent: Agent, obs: Obs, action: object
+    module: ActorCritic, agent: Agent, observations: Sequence[Obs], actions: Sequence[object]
 ) -> NDArray[np.float32]:
     """Absolute gradients with respect to the pixels, summed over the channels of each place.
 
@@ -39,26 +42,28 @@ def gradient_maps(
     Args:
         module: the network.
         agent: it belongs to; says what the actions are.
-        obs: (channels, height, width) uint8.
-        action: in the policy's own form.
+        observations: N of (channels, height, width) uint8.
+        actions: N, in the policy's own form.
 
     Returns:
-        (2, height, width), per unit of pixel value (0 to 255).
+        (N, 2, height, width), per unit of pixel value (0 to 255).
     """
-    spec = agent.spec.action
+    spec, shape = agent.spec.action, observations[0].shape
     rows = spec.outputs if spec.kind == "continuous" else 1
-    # One copy of the observation for each gradient that is wanted: they do not mix in a batch.
-    pixels = torch.as_tensor(obs.copy()).float().expand(rows + 1, *obs.shape).clone()
-    pixels.requires_grad_()
+    # A copy of each observation for each gradient that is wanted: they do not mix in a batch.
+    pixels = torch.as_tensor(np.stack(observations)).float()
+    pixels = pixels[:, None].expand(-1, rows + 1, *shape).flatten(0, 1).requires_grad_()
     outputs, values = module(pixels)
+    outputs, values = outputs.reshape(-1, rows + 1, spec.outputs), values.reshape(-1, rows + 1)
     if spec.kind == "continuous":
-        policy = outputs[:rows].diagonal().sum()
+        policy = outputs[:, :rows].diagonal(dim1=1, dim2=2).sum()
     else:
-        actions = torch.as_tensor(np.asarray(action)).reshape(1, -1)
-        policy = log_prob_and_entropy(spec, outputs[:1], actions, None)[0].sum()
-    (gradient,) = torch.autograd.grad(policy + values[-1], pixels)
-    places = gradient.abs().sum(1)
-    return torch.stack([places[:rows].sum(0), places[-1]]).numpy()
+        taken = torch.as_tensor(np.stack([np.asarray(a) for a in actions]))
+        policy = log_prob_and_entropy(spec, outputs[:, 0], taken.reshape(len(taken), -1), None)[0]
+        policy = policy.sum()
+    (gradient,) = torch.autograd.grad(policy + values[:, -1].sum(), pixels)
+    places = gradient.abs().sum(1).reshape(-1, rows + 1, *shape[1:])
+    return torch.stack([places[:, :rows].sum(1), places[:, -1]], 1).numpy()
 
 
 def perturbation_maps(module: ActorCritic, obs: Obs) -> NDArray[np.float32]:
@@ -99,6 +104,17 @@ def perturbation_maps(module: ActorCritic, obs: Obs) -> NDArray[np.float32]:
     return np.stack([cv2.resize(g, (width, height), interpolation=cv2.INTER_CUBIC) for g in grid])
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Batches as small as these only make a second thread wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Saliency:
     """The maps of one decision after the other, smooth and in [0, 1], for drawing.
 
@@ -124,26 +140,41 @@ class Saliency:
                 "leave --saliency out; --overlay works for every environment",
             )
         self._agent, self._method = agent, method
-        self._module = ActorCritic(agent.layout)
+        self._module = ActorCritic(agent.layout, init="torch")  # its weights are replaced
         self._module.load_state_dict({n: torch.as_tensor(w) for n, w in agent.weights.items()})
         self._module.requires_grad_(False)
         self._strongest = np.zeros((2, 1, 1), np.float32)
 
-    def __call__(self, obs: Obs, action: object) -> NDArray[np.float32]:
-        """(2, height, width) in [0, 1]: of the policy, of the value.
+    def __call__(
+        self, observations: Sequence[Obs], actions: Sequence[object]
+    ) -> list[NDArray[np.float32]]:
+        """Of each decision (2, height, width) in [0, 1]: of the policy, of the value.
 
         Args:
-            obs: one observation, as the agent saw it.
-            action: what it decided, in the policy's own form.
+            observations: as the agent saw them, one after the other.
+            actions: what it decided, in the policy's own form.
         """
+        with _one_thread():
+            return self._look(observations, actions)
+
+    def _look(
+        self, observations: Sequence[Obs], actions: Sequence[object]
+    ) -> list[NDArray[np.float32]]:
         if self._method == "gradient":
-            maps = gradient_maps(self._module, self._agent, obs, action)
+            found = gradient_maps(self._module, self._agent, observations, actions)
             # A gradient is speckled; what the eye wants is the neighbourhood.
-            sigma = max(obs.shape[1:]) / 42
-            maps = np.stack([cv2.GaussianBlur(m, (0, 0), sigma) for m in maps])
-        else:
-            # The distance, not its square, which would leave one bright spot alone.
-            maps = np.sqrt(np.maximum(perturbation_maps(self._module, obs), 0.0))
+            sigma = max(found.shape[2:]) / 42
+            return [
+                self._scale(np.stack([cv2.GaussianBlur(m, (0, 0), sigma) for m in maps]))
+                for maps in found
+            ]
+        # The distance, not its square, which would leave one bright spot alone.
+        return [
+            self._scale(np.sqrt(np.maximum(perturbation_maps(self._module, obs), 0.0)))
+            for obs in observations
+        ]
+
+    def _scale(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         strongest = maps.max(axis=(1, 2), keepdims=True)
         self._strongest = np.maximum(strongest, _MEMORY * self._strongest)
         tiny = np.finfo(np.float32).tiny

@@ -12,6 +12,12 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in _AGENTS.glob("*.safetensors"))
 
 
+def is_shipped(path: Path) -> bool:
+    """Whether this file is a shipped agent's."""
+    found = find_shipped(path.stem)
+    return found is not None and found == path.resolve()
+
+
 def find_shipped(name: str) -> Path | None:
     """The checkpoint of a shipped agent; None if none has this name."""
     return (_AGENTS / f"{name}.safetensors").resolve() if name in shipped_names() else None

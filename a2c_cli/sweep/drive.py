@@ -37,6 +37,7 @@ def run_sweep(
     make_backend: Callable[[], Backend],
     show: Callable[[Sequence[State]], None],
     watch_signals: Callable[[], Callable[[], str | None]],
+    announce: Callable[[Path, int], None] = lambda path, trials: None,
 ) -> tuple[dict[str, Any], str | None]:
     """Start a sweep, or resume it where it was stopped.
 
@@ -46,6 +47,7 @@ def run_sweep(
         make_backend: called only if there is a trial left to run.
         show: called about twice per second with the states of all trials.
         watch_signals: called once trials can be stopped cleanly; gives what `drive` asks.
+        announce: told where the sweep lives and how many trials are left to run.
 
     Returns:
         The record of `sum_up` with `run_dir`; one of `signals.REASONS` if it was stopped.
@@ -58,8 +60,9 @@ def run_sweep(
     path = run_dir if run_dir is not None else default_path(identity)
     stopped = None
     with contextlib.ExitStack() as stack:
-        unfinished = any(s.stage != "completed" for s in read_states(path, identity, trials))
-        backend = make_backend() if unfinished else None
+        left = sum(s.stage != "completed" for s in read_states(path, identity, trials))
+        announce(path, left)
+        backend = make_backend() if left else None
         if backend is not None:
             stack.callback(backend.close)
         run = RunDir(path)

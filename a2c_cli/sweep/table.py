@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json as json_module
+import math
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from a2c_cli.sweep.plan import Trial, setting_text
 from a2c_cli.sweep.state import State
-from a2c_cli.terminal.console import Display
+from a2c_cli.terminal.console import Display, Results, print_table
 from a2c_cli.text import duration, number, safe_text
 
 _LOG_SECONDS = 30.0
@@ -109,14 +111,10 @@ def show_plan(trials: Sequence[Trial], *, json: bool) -> None:
                  "total_steps": t.config.total_steps, "stopped": None} for t in trials]  # fmt: skip
         print(json_module.dumps({"runs": runs, "summary": {}}), flush=True)
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("trial", overflow="fold")
-    table.add_column("steps", justify="right", no_wrap=True)
-    for trial in trials:
-        table.add_row(Text(safe_text(trial.name)), f"{trial.config.total_steps:,}")
+    console = Results()
+    rows = [(trial.name, f"{trial.config.total_steps:,}") for trial in trials]
+    print_table(console, ("trial", "steps"), rows)
     steps = sum(trial.config.total_steps for trial in trials)
-    console = Console(highlight=False)
-    console.print(table)
     console.print(f"{len(trials):,} {'trial' if len(trials) == 1 else 'trials'}, {steps:,} steps")
 
 
@@ -125,7 +123,7 @@ def show_result(record: Mapping[str, Any], *, json: bool) -> None:
     if json:
         print(json_module.dumps(record, allow_nan=False), flush=True)
         return
-    console = Console(highlight=False)
+    console = Results()
     for env_id, found in record["summary"].items():
         _show_rows(console, env_id, found["settings"], 1.0)
     if record["aggregate"]:
@@ -142,8 +140,21 @@ def show_result(record: Mapping[str, Any], *, json: bool) -> None:
         console.print(f"{missing:,} trials without a result are left out")
 
 
+def next_commands(record: Mapping[str, Any]) -> list[str]:
+    """What to do with a finished sweep, as commands that can be pasted."""
+    where = str(record["run_dir"])
+    page = f"{where.rstrip('/')}.html"
+    best = max(record["runs"], key=lambda run: run["mean_return_100"] or -math.inf)
+    return [
+        "next:",
+        f"  {shlex.join(['a2c', 'plot', where])}",
+        f"  {shlex.join(['a2c', 'plot', where, '--output', page])}",
+        f"  {shlex.join(['a2c', 'evaluate', str(best['run_dir'])])}",
+    ]
+
+
 def _show_rows(
-    console: Console, title: str, rows: Sequence[Mapping[str, Any]], scale: float
+    console: Results, title: str, rows: Sequence[Mapping[str, Any]], scale: float
 ) -> None:
     """Settings, best first: seeds, mean, IQM and the interval of the IQM."""
     console.print(Text(safe_text(title), "bold"))

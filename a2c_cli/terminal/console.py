@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.control import Control
+from rich.segment import ControlType
 from rich.text import Text
 
 from a2c_cli.text import message_text, safe_text
@@ -21,7 +24,9 @@ from a2c_cli.text import message_text, safe_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
+    from rich.progress import Progress
 
+_UNLIMITED = 10_000  # columns
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -43,6 +48,8 @@ class Display:
         self._quiet = quiet
         self._console = talk()
         self._picture: Live | None = None
+        self._last: RenderableType | None = None  # drawn, at `_width`
+        self._width = 0
 
     def __enter__(self) -> Display:
         return self
@@ -55,7 +62,7 @@ class Display:
     @property
     def live(self) -> bool:
         """Whether a picture can be redrawn in its place."""
-        return self._console.is_terminal
+        return self._console.is_terminal and not self._console.is_dumb_terminal
 
     @property
     def width(self) -> int:
@@ -79,9 +86,23 @@ class Display:
         if self._picture is None:
             from rich.live import Live  # imports more than most commands need
 
-            self._picture = Live(console=self._console, refresh_per_second=4)
+            self._picture = Live(console=self._console, auto_refresh=False)
             self._picture.start()
-        self._picture.update(picture)
+        width = self._console.width
+        self._step_over_what_wrapped(width)
+        self._last, self._width = picture, width
+        self._picture.update(picture, refresh=True)
+
+    def _step_over_what_wrapped(self, width: int) -> None:
+        """A terminal that became narrower has broken lines of the picture: erase the surplus."""
+        if self._last is None or width >= self._width:
+            return
+        options = self._console.options.update(width=self._width)
+        lines = self._console.render_lines(self._last, options, pad=False)
+        lengths = [sum(segment.cell_length for segment in line) for line in lines]
+        extra = sum(max(0, math.ceil(length / width) - 1) for length in lengths)
+        step = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
+        self._console.control(Control(*(step * extra)))
 
     def _show(self, action: Callable[[], None]) -> None:
         if self._quiet:
@@ -92,24 +113,51 @@ class Display:
             self._quiet = True
 
 
+class Bar:
+    """What moves a progress bar.
+
+    Args:
+        bar: rich's.
+    """
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        self._bar, self._task = bar, bar.add_task("", total=total)
+
+    def advance(self) -> None:
+        """One of what is counted is over."""
+        self._bar.advance(self._task)
+        self._bar.update(self._task, description="")
+
+    def count(self, what: str) -> Callable[[], None]:
+        """Shows how many of something there have been within the one that is going on."""
+        seen = 0
+
+        def one_more() -> None:
+            nonlocal seen
+            seen += 1
+            self._bar.update(self._task, description=f"{seen:,} {what}")
+
+        return one_more
+
+
 @contextlib.contextmanager
-def progress_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[], None]]:
-    """A bar with the time left, on a terminal only; gives the function that advances it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+def progress_bar(what: str, total: int, quiet: bool = False) -> Iterator[Bar]:
+    """A bar with the time left, on a terminal only."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
 
     console = talk()
-    with Bar(
+    with Progress(
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn(what),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}"),
+        Left(compact=True),
         console=console,
-        disable=quiet or not console.is_terminal,
+        disable=quiet or not console.is_terminal or console.is_dumb_terminal,
         transient=True,
     ) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
+        yield Bar(bar, total)
 
 
 def sparkline(values: Sequence[float], width: int = 30) -> str:
@@ -126,26 +174,61 @@ def sparkline(values: Sequence[float], width: int = 30) -> str:
     return "".join(_BARS[round((m - low) / span * (len(_BARS) - 1))] for m in means)
 
 
-def print_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Names on the left, numbers on the right of their columns; an empty line before."""
-    table = Table(box=None, pad_edge=False)
-    for i, name in enumerate(names):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
-    for name, *numbers in rows:
-        table.add_row(Text(safe_text(name)), *numbers)
-    console = Console()
-    console.print()
-    console.print(table)
+class Results(Console):
+    """Stdout: nothing that is printed is cut, and a reader that has gone away is no failure."""
+
+    def __init__(self) -> None:
+        free = not sys.stdout.isatty() and "COLUMNS" not in os.environ  # rich would say 80
+        super().__init__(highlight=False, width=_UNLIMITED if free else None)
+
+    def on_broken_pipe(self) -> None:
+        """Raise it: rich would leave the program with code 1."""
+        raise BrokenPipeError
+
+    def put(self, text: Text) -> None:
+        """One line, however long."""
+        self.print(text, soft_wrap=True)
+
+
+def print_columns(names: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> None:
+    """A table; an empty line before it.
+
+    Args:
+        names: of its columns.
+        rows: texts; nothing in them is cut or broken.
+        left: the column of names, on the left of it; numbers are on the right of theirs.
+    """
+    console = Results()
+    console.put(Text())
+    print_table(console, names, rows, left)
+
+
+def print_table(
+    console: Results, names: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0
+) -> None:
+    """As `print_columns`, without the empty line."""
+    clean = [[safe_text(cell) for cell in row] for row in (names, *rows)]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    for i, row in enumerate(clean):
+        cells = [
+            cell.ljust(width) if column == left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        console.put(Text("  ".join(cells).rstrip(), "" if i else "bold"))
 
 
 def print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    """Names, dim, and what stands behind each."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    """Names, dim, and what stands behind each; broken between words, and on a terminal only."""
+    console = Results()
+    margin = max(len(name) for name, _ in rows)
+    room = max(20, console.width - margin - 2) if console.is_terminal else sys.maxsize
     for name, value in rows:
-        table.add_row(name, Text(safe_text(value)))
-    Console().print(table)
+        lines = textwrap.wrap(
+            safe_text(value), room, break_long_words=False, break_on_hyphens=False
+        )
+        for i, line in enumerate(lines or [""]):
+            label = "" if i else name
+            console.put(Text(f"{label:{margin}}  ", "dim").append(Text(line, "not dim")))
 
 
 def print_json(record: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,13 @@ from rich.text import Text
 
 from a2c_cli.terminal.console import Display, print_json, say, sparkline
 from a2c_cli.terminal.signals import EXIT_CODES
-from a2c_cli.text import duration, number
+from a2c_cli.text import duration, number, short_count
 
 if TYPE_CHECKING:
     from a2c_cli.training.progress import Progress, TrainResult
+
+
+_WIDE = 100  # columns from which the panel has two halves
 
 
 class TrainReporter:
@@ -52,38 +57,86 @@ def _introduction(p: Progress) -> list[str]:
 
 
 def panel(p: Progress, width: int) -> Table:
-    """Where a run stands, for a terminal of this width."""
-    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    """Where a run stands, for a terminal of this width: two halves beside each other if it is wide.
+
+    Args:
+        p: where it stands.
+        width: in characters, at least 40.
+    """
+    halves = (_progress_rows, _learning_rows)
+    beside = width >= _WIDE
+    inner = (width - 4) // 2 if beside else width
+    table = Table.grid(padding=(0, 2), expand=beside)
+    parts = [_rows(rows(p, inner), inner) for rows in halves]
+    if beside:
+        for _ in parts:
+            table.add_column(ratio=1)
+        table.add_row(*parts)
+    else:
+        for part in parts:
+            table.add_row(part)
+    return table
+
+
+def _rows(rows: list[tuple[str, str | Text]], width: int) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", no_wrap=True, min_width=10)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=width - 11)
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _progress_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
+    """How far it has come."""
     bars = max(10, min(40, width - 22))
     done = round(bars * p.env_steps / max(p.total_steps, 1))
-    bar = Text("━" * done, "green") + Text("━" * (bars - done), "dim")
-    share = f" {100 * p.env_steps / max(p.total_steps, 1):.1f} %"
-    table.add_row("progress", bar + Text(share))
-    table.add_row("steps", f"{p.env_steps:,} of {p.total_steps:,}")
+    # Told apart by their shape too: NO_COLOR has no colours.
+    bar = Text("━" * done, "green") + Text("╌" * (bars - done), "dim")
+    rows: list[tuple[str, str | Text]] = [
+        ("progress", bar + Text(f" {100 * p.env_steps / max(p.total_steps, 1):.1f} %")),
+        ("steps", f"{p.env_steps:,} of {p.total_steps:,}"),
+    ]
     if p.total_frames != p.total_steps:
-        table.add_row("frames", f"{p.frames:,} of {p.total_frames:,}")
-    table.add_row("speed", f"{p.steps_per_second:,.0f} steps/s, {_time_left(p)} left")
-    table.add_row(
-        "return", f"{number(p.mean_return_100)} over the last {len(p.recent_returns)} episodes"
-    )
-    table.add_row("", sparkline(p.recent_returns, bars))
-    table.add_row("best mean", f"{number(p.best_mean_return)} by {p.best_by}")
-    table.add_row("episodes", f"{p.episodes:,}")
-    if p.stats is not None:
-        s = p.stats
-        table.add_row("entropy", f"{s.entropy:.3f} nats{_of_maximum(p)}, β {s.entropy_coef:.2g}")
-        table.add_row("losses", f"policy {s.policy_loss:.3g}, value {s.value_loss:.3g}")
-        table.add_row("critic", f"explains {s.explained_variance:.2f} of the returns' variance")
-        if s.dead_units:
-            layer, dead = max(s.dead_units.items(), key=lambda item: item[1])
-            table.add_row("dead units", f"{dead:.0%} of {layer}, the worst layer")
-        table.add_row("gradient", f"norm {s.grad_norm:.3g}, step size {s.learning_rate:.2g}")
-    table.add_row("memory", f"{p.memory_mb:,.0f} MB at most")
+        rows.append(("frames", f"{p.frames:,} of {p.total_frames:,}"))
     films = f", {p.films:,} film{'s' if p.films != 1 else ''}" if p.films else ""
-    table.add_row("files", f"saved at step {p.saved_step:,}{films}")
-    return table
+    return [
+        *rows,
+        ("speed", f"{p.steps_per_second:,.0f} steps/s, {_time_left(p)} left"),
+        ("elapsed", duration(p.seconds)),
+        ("memory", f"{p.memory_mb:,.0f} MB at most"),
+        ("files", f"saved at step {p.saved_step:,}{films}"),
+    ]
+
+
+def _learning_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
+    """What it has learned."""
+    rows: list[tuple[str, str | Text]] = [
+        ("return", f"{number(p.mean_return_100)} over the last {len(p.recent_returns)} episodes"),
+        ("", _spark(p.recent_returns, width - 11)),
+        ("best mean", f"{number(p.best_mean_return)} by {p.best_by}"),
+        ("episodes", f"{p.episodes:,}"),
+    ]
+    if p.stats is None:
+        return rows
+    s = p.stats
+    rows += [
+        ("entropy", f"{s.entropy:.3f} nats{_of_maximum(p)}, β {s.entropy_coef:.2g}"),
+        ("losses", f"policy {s.policy_loss:.3g}, value {s.value_loss:.3g}"),
+        ("critic", f"explains {s.explained_variance:.2f} of the returns' variance"),
+    ]
+    if s.dead_units:
+        layer, dead = max(s.dead_units.items(), key=lambda item: item[1])
+        rows.append(("dead units", f"{dead:.0%} of {layer}, the worst layer"))
+    return [*rows, ("gradient", f"norm {s.grad_norm:.3g}, step size {s.learning_rate:.2g}")]
+
+
+def _spark(returns: Sequence[float], width: int) -> str:
+    """The last returns as bars, with what the lowest and the highest bar stand for."""
+    if not returns:
+        return ""
+    scale = f" {short_count(min(returns))} to {short_count(max(returns))}"
+    return sparkline(returns, max(10, min(40, width - len(scale)))) + scale
 
 
 def _line(p: Progress) -> str:
@@ -112,8 +165,20 @@ def _time_left(p: Progress) -> str:
     return duration((p.total_steps - p.env_steps) / p.steps_per_second)
 
 
+def _next_commands(result: TrainResult) -> list[str]:
+    words = shlex.split(result.resume_command)
+    own = ["--env", words[words.index("--env") + 1]] if "--env" in words else []
+    run = str(result.run_dir)
+    return [
+        "next:",
+        f"  {shlex.join(['a2c', 'evaluate', run, *own])}",
+        f"  {shlex.join(['a2c', 'record', run, *own, '--overlay'])}",
+        f"  {shlex.join(['a2c', 'plot', run])}",
+    ]
+
+
 def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
-    """How a run ended, and the command that resumes it."""
+    """How a run ended, and what to do next, as commands that can be pasted."""
     if result.stopped == "diverged":
         say(f"error: the run diverged: {result.message}")
         say(f"hint: the last good checkpoint is {result.last}")
@@ -122,6 +187,11 @@ def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
         say(f"{result.stopped} after {result.env_steps:,} steps: {result.last}{best}")
     if result.stopped in EXIT_CODES:
         say(f"resume with: {result.resume_command}")
+    elif result.stopped == "completed" and not (quiet or json):
+        for text in _next_commands(result):
+            say(text)
+    if quiet and not json:
+        print(result.run_dir, flush=True)
     if json:
         record = dataclasses.asdict(result)
         del record["message"], record["resume_command"]

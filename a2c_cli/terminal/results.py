@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from a2c_cli.terminal.console import print_columns, print_json, print_rows, sparkline
+from a2c_cli.terminal.console import (
+    Results,
+    print_columns,
+    print_json,
+    print_rows,
+    print_table,
+    sparkline,
+)
 from a2c_cli.text import number, safe_text, short_count
 
 if TYPE_CHECKING:
@@ -47,14 +53,11 @@ def recording(result: Mapping[str, Any], *, json: bool) -> None:
     if json:
         print_json(result)
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("return", "steps", "file"):
-        table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
-    for film in result["episodes"]:
-        table.add_row(
-            f"{film['return']:,.2f}", f"{film['length']:,}", Text(safe_text(film["file"]))
-        )
-    Console().print(table)
+    rows = [
+        (f"{film['return']:,.2f}", f"{film['length']:,}", film["file"])
+        for film in result["episodes"]
+    ]
+    print_table(Results(), ("return", "steps", "file"), rows, left=2)
 
 
 def inspection(result: Mapping[str, Any], *, json: bool) -> None:
@@ -83,7 +86,7 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
     _print_network(result)
     if result["filters"] is not None:
         print_rows([("filters", result["filters"])])
-    Console().print()
+    Results().put(Text())
     print_rows([(name, str(value)) for name, value in result["config"].items()])
 
 
@@ -132,12 +135,12 @@ def curves(comparisons: Sequence[Comparison], output: Path | None, *, json: bool
         groups = [summarize_group(group) for part in comparisons for group in part.groups]
         print_json({"file": file, "groups": groups})
     elif output is None:
-        console = Console(highlight=False)
+        console = Results()
         for comparison in comparisons:
             _print_comparison(console, comparison)
 
 
-def _print_comparison(console: Console, comparison: Comparison) -> None:
+def _print_comparison(console: Results, comparison: Comparison) -> None:
     from a2c_cli.plots.comparison import summarize_group
     from a2c_cli.plots.text_plot import draw_text, mark
 

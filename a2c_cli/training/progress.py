@@ -47,6 +47,7 @@ class Progress:
     updates: int
     episodes: int
     steps_per_second: float
+    seconds: float  # of training, those before a resume included
     recent_returns: tuple[float, ...]
     mean_return_100: float | None
     best_mean_return: float | None
@@ -140,6 +141,7 @@ class Reporter:
                 updates=state.learner.updates,
                 episodes=c.episodes,
                 steps_per_second=state.rate,
+                seconds=state.clock.seconds,
                 recent_returns=tuple(c.returns),
                 mean_return_100=c.mean_return(),
                 best_mean_return=c.best_mean_return,

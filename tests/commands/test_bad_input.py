@@ -27,7 +27,7 @@ TABLE = """
 nonsense | 2 | nonsense | --help
 --nonsense | 2 | --nonsense | --help
 train | 2 | no environment given | --env ALE/Breakout-v5
-train extra --env CartPole-v1 | 2 | extra | a2c train --help
+train extra --env CartPole-v1 | 2 | extra | a2c sweep --help
 train --env | 2 | --env | a2c train --help
 train --env "" | 2 | empty | a2c train --help
 train --env " " | 2 | empty | a2c train --help
@@ -163,7 +163,7 @@ record {dir} | 1 | no checkpoint in | a2c train --env
 record {foreign} --output {dir} | 1 | is not a checkpoint of a2c | a2c train
 record {run} --format avi | 2 | avi | mp4, gif
 record {run} -n 2 --output {dir}/film.mp4 | 2 | is one file | give a directory
-record {run} --output {text} | 1 | cannot write the video | --output
+record {run} --output {text} | 2 | of no kind that can be filmed | .mp4
 record {run} --output {text}/films | 1 | cannot write the video | --output
 record {run} --output /proc/films | 1 | cannot write the video | --output
 record {run} --output "" | 2 | empty | a2c record --help

@@ -47,10 +47,10 @@ def test_train_reports_one_json_object(cli: Cli, tmp_path: Path) -> None:
     assert "120 frames" in outcome.stderr
 
 
-def test_quiet_says_nothing(cli: Cli, tmp_path: Path) -> None:
+def test_quiet_says_where_the_run_is_and_nothing_else(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("train", "--env", "CartPole-v1", "--total-steps", 40, "-q",
                   "--run-dir", tmp_path / "run")  # fmt: skip
-    assert outcome == Outcome(0, "", "")
+    assert outcome == Outcome(0, f"{tmp_path / 'run'}\n", "")
 
 
 def test_every_option_reaches_the_run(cli: Cli, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_file_of_an_earlier_version_feeds_config_unless_it_asks_for_what_is_go
 
 
 def test_resume_keeps_the_runs_own_settings(cli: Cli, cartpole_run: Path) -> None:
-    for extra in (["--seed", "1"], ["--run-dir", "x"], ["--preset", "notebook"]):
+    for extra in (["--seed", "1"], ["--preset", "notebook"]):
         assert_error(cli("train", "--resume", cartpole_run, *extra), 2, extra[0])
     assert_error(cli("train", "--resume", cartpole_run, "--gamma", "0.5"), 2, "--gamma")
 

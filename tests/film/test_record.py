@@ -20,6 +20,7 @@ from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.film.camera import Camera
 from a2c_cli.film.panel import Moment, Panel
 from a2c_cli.film.policy_bars import make_bars
+from a2c_cli.film.saliency import Saliency
 from a2c_cli.policies.agent import Decision
 from a2c_cli.policies.distributions import entropy
 from a2c_cli.runs.loading import make_agent_env
@@ -310,6 +311,36 @@ def test_the_best_of_several_games_is_kept(cartpole_run: Path, tmp_path: Path) -
     assert [e["return"] for e in film["episodes"]] == [max(returns)]
     assert frames_of(tmp_path / "best.mp4")[0] == 1 + max(returns)
     assert [p.name for p in tmp_path.iterdir()] == ["best.mp4"]
+
+
+def test_saliency_is_computed_for_the_game_that_is_kept_alone(
+    breakout_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, looked = breakout_run / "last.safetensors", []
+    look = Saliency.__call__
+
+    def counted(self: Saliency, observations: Any, actions: Any) -> Any:
+        looked.append(len(observations))
+        return look(self, observations, actions)
+
+    monkeypatch.setattr(Saliency, "__call__", counted)
+    options: dict[str, Any] = {"seed": 5, "best_of": 3, "max_steps": 40, "scale": 1}
+    plain = film_games(path, 1, output=tmp_path / "plain.mp4", **options)
+    assert looked == []
+    tinted = film_games(path, 1, output=tmp_path / "x.mp4", saliency="gradient", **options)
+    assert looked == [16, 16, 8]  # in batches
+    assert [e["return"] for e in plain["episodes"]] == [e["return"] for e in tinted["episodes"]]
+    assert frames_of(tmp_path / "x.mp4")[0] == frames_of(tmp_path / "plain.mp4")[0]
+
+
+@pytest.mark.parametrize("name", ["out.avi", "out.WEBM", "out.png", "there"])
+def test_an_output_that_cannot_be_a_film_is_refused(
+    cartpole_run: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "there").write_text("a file")
+    with pytest.raises(ConfigError, match="no kind that can be filmed"):
+        film_games(cartpole_run / "last.safetensors", 1, output=tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == ["there"]
 
 
 def test_the_best_few_are_kept_under_the_numbers_of_their_games(

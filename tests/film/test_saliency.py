@@ -34,7 +34,7 @@ def test_the_gradient_is_the_one_of_finite_differences(action: ActionSpec) -> No
     agent, module = pair(action)
     obs = random_obs(agent.spec, np.random.default_rng(1))
     taken: Any = 2 if action is DISCRETE else np.array([1, 2])
-    maps = gradient_maps(module, agent, obs, taken)
+    maps = gradient_maps(module, agent, [obs], [taken])[0]
     assert maps.shape == (2, *SHAPE[1:])
     exact = module.double()
     actions = torch.as_tensor(np.asarray(taken)).reshape(1, -1)
@@ -61,7 +61,7 @@ def test_the_gradient_is_the_one_of_finite_differences(action: ActionSpec) -> No
 def test_the_gradient_of_a_gaussian_sums_over_its_means() -> None:
     agent, module = pair(REAL)
     obs = random_obs(agent.spec, np.random.default_rng(1))
-    maps = gradient_maps(module, agent, obs, np.zeros(2, np.float32))
+    maps = gradient_maps(module, agent, [obs], [np.zeros(2, np.float32)])[0]
     pixels = torch.as_tensor(obs[None]).float().requires_grad_()
     expected = np.zeros(SHAPE[1:])
     for i in range(2):
@@ -105,7 +105,7 @@ def test_it_points_at_the_only_place_that_the_network_can_see(method: str) -> No
         places = weight.view(len(weight), height, width, channels)
         places[:, :-1] = 0.0
         places[:, :, :-1] = 0.0
-    maps = Saliency(agent, method)(random_obs(agent.spec, np.random.default_rng(4)), 1)
+    maps = Saliency(agent, method)([random_obs(agent.spec, np.random.default_rng(4))], [1])[0]
     assert maps.shape == (2, 84, 84)
     for part in maps:
         y, x = np.unravel_index(part.argmax(), part.shape)
@@ -118,13 +118,13 @@ def test_maps_lie_between_0_and_1_and_remember_what_was_strong() -> None:
     agent, module = make_pair(pixel_spec("atari"))
     look = Saliency(agent, "gradient")
     rng = np.random.default_rng(5)
-    strong = look(random_obs(agent.spec, rng), 0)
+    strong = look([random_obs(agent.spec, rng)], [0])[0]
     assert strong.max() == 1.0
     with torch.no_grad():
         module.critic.weight.mul_(1e-3)
     faint = Saliency(agent, "gradient")
     faint._strongest = look._strongest.copy()
-    maps = faint(random_obs(agent.spec, rng), 0)
+    maps = faint([random_obs(agent.spec, rng)], [0])[0]
     assert maps.min() >= 0.0
     assert maps[1].max() < 0.05  # not blown up to full strength
 
@@ -135,7 +135,7 @@ def test_looking_changes_neither_the_weights_nor_the_observation() -> None:
     obs = random_obs(agent.spec, np.random.default_rng(6))
     kept = obs.copy()
     for method in ("gradient", "perturbation"):
-        Saliency(agent, method)(obs, 1)
+        Saliency(agent, method)([obs], [1])
     np.testing.assert_array_equal(obs, kept)
     for name, array in agent.weights.items():
         np.testing.assert_array_equal(array, before[name])
@@ -148,7 +148,7 @@ def test_a_network_of_all_zeros_shows_nothing() -> None:
             parameter.zero_()
     for method in ("gradient", "perturbation"):
         assert (
-            Saliency(agent, method)(random_obs(agent.spec, np.random.default_rng(7)), 0) == 0
+            Saliency(agent, method)([random_obs(agent.spec, np.random.default_rng(7))], [0])[0] == 0
         ).all()
 
 
@@ -164,3 +164,13 @@ def test_an_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'xray'") as caught:
         Saliency(agent, "xray")
     assert "gradient or perturbation" in caught.value.hint
+
+
+def test_a_batch_gives_what_one_at_a_time_gives() -> None:
+    agent, _ = make_pair(pixel_spec("atari"))
+    rng = np.random.default_rng(8)
+    observations, actions = [random_obs(agent.spec, rng) for _ in range(5)], [0, 3, 1, 1, 2]
+    together = Saliency(agent, "gradient")(observations, actions)
+    look = Saliency(agent, "gradient")
+    for maps, obs, action in zip(together, observations, actions, strict=True):
+        np.testing.assert_allclose(maps, look([obs], [action])[0], atol=1e-5)

@@ -32,6 +32,7 @@ BUSY = Progress(
     updates=154_321,
     episodes=23_456,
     steps_per_second=1234.5,
+    seconds=3723.0,
     recent_returns=tuple(float(i % 37) for i in range(100)),
     mean_return_100=12_345.67,
     best_mean_return=-15_678.91,

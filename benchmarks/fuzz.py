@@ -1,10 +1,14 @@
-"""Feed mutated checkpoints to the loader, to inspect and to resume: a right answer or an A2CError.
+"""Feed mutated files to whatever reads them: a right answer or an A2CError.
 
     python benchmarks/fuzz.py --count 20000
     python benchmarks/fuzz.py --count 300 --resume 0 --output /tmp/fuzz.json
 
-Two kinds of mutation. Damage: bytes flipped, cut, swapped, repeated; a right answer is then only
-the very answer of the undamaged file. Malice: the header or the tensors changed and the file put
+Mutated are checkpoints (loaded, inspected, resumed) and the other files of a run, a sweep and an
+evaluation (read for a plot, opened to train in, recognised, put on a page), which may also become
+a pipe, a link, a directory or a sparse file.
+
+Two kinds of mutation of a checkpoint. Damage: bytes flipped, cut, swapped, repeated; a right
+answer is then only the very answer of the undamaged file. Malice: the header or the tensors changed and the file put
 together again, its checksum left out or made to fit; a right answer is then an agent that acts
 with finite numbers and a report that JSON can hold. Every case has a time limit; the memory of the
 whole process is measured.
@@ -13,6 +17,7 @@ whole process is measured.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import hashlib
 import json
@@ -21,22 +26,32 @@ import os
 import platform
 import random
 import resource
+import shutil
 import signal
 import struct
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from a2c_cli import A2CError, TrainConfig, train
+from a2c_cli import A2CError, TrainConfig, evaluate, train
+from a2c_cli.commands.options import read_recipe
+from a2c_cli.plots.comparison import compare, summarize_group
+from a2c_cli.plots.evaluation_file import read_evaluation
 from a2c_cli.runs.checkpoint import read_checkpoint
+from a2c_cli.runs.directory import RunDir
 from a2c_cli.runs.inspection import inspect
 from a2c_cli.runs.loading import agent_from
+from a2c_cli.runs.metrics import read_run
+from a2c_cli.sweep.plan import Trial
+from a2c_cli.sweep.state import read_states
+from a2c_cli.tracking.tracker import read_state
 
 RESULTS = Path(__file__).parent / "results"
 ENVS = ("CartPole-v1", "Pendulum-v1", "ALE/Breakout-v5")
@@ -213,6 +228,103 @@ def judge(data: bytes, path: Path, expected: dict[str, Any] | None) -> str:
     return "right"
 
 
+_TEXTS = (
+    *(b"NaN", b"1e999", b"-1", b"0x" + b"f" * 6000, b"9" * 5000, b"[" * 5000, b"{" * 5000),
+    *(
+        b"\x00" * 100,
+        b"\x1b[2J",
+        b"\xff\xfe",
+        b"\n" * 1000,
+        b"a" * 100_000,
+        b'"' * 7,
+        b"[env_args]\n",
+    ),
+    *(b'env = "x:Y-v0"\n', b"a.b." * 2000 + b"c = 1\n", b"\xe2\x80\xae", b"true", b"null"),
+)
+FILES = ("config.toml", "metrics.jsonl", "sweep.json", "evaluation.json", ".lock", "trackers.json")
+
+
+def disfigure(path: Path, rng: random.Random, data: bytes) -> None:
+    """Put something else in a file's place."""
+    path.unlink(missing_ok=True)
+    match rng.randrange(12):
+        case 0:
+            os.mkfifo(path)
+        case 1:
+            path.symlink_to(rng.choice(["/dev/zero", "/dev/null", "nowhere", path.name, ".."]))
+        case 2:
+            path.mkdir()
+        case 3:
+            path.write_bytes(data)
+            os.truncate(path, rng.choice([0, 1, 2**20, 2**40]))
+        case 4:
+            pass
+        case _:
+            changed = bytearray(data)
+            for _ in range(rng.choice([1, 1, 2, 5])):
+                at = rng.randrange(len(changed) + 1)
+                cut = rng.choice([0, 0, 1, 10, len(changed)])
+                changed[at : at + cut] = rng.choice([*_TEXTS, rng.randbytes(8), b""])
+            path.write_bytes(changed)
+
+
+def read_all(where: Path, trials: list[Trial]) -> None:
+    """Everything that reads the files of a directory; each may refuse."""
+    readers: list[Callable[[], object]] = [
+        lambda: json.dumps(summarize_runs(where), allow_nan=False),
+        lambda: read_evaluation(where / "evaluation.json"),
+        lambda: read_states(where, {"envs": []}, trials),
+        lambda: read_recipe(None, where / "config.toml", {}),
+        lambda: open_state(where),
+        lambda: open_run(where),
+    ]
+    for read in readers:
+        try:
+            read()
+        except A2CError as error:
+            if len(str(error)) > 10**6:
+                raise ValueError("a message without end") from None
+
+
+def summarize_runs(where: Path) -> list[Any]:
+    """What a plot would print."""
+    run, _ = read_run(where)
+    return [summarize_group(group) for part in compare([run])[0] for group in part.groups]
+
+
+def open_state(where: Path) -> None:
+    """What a tracker remembers; whoever opens trackers says so where it cannot be written."""
+    with contextlib.suppress(OSError):
+        read_state(where)
+
+
+def open_run(where: Path) -> None:
+    """Open a directory as training does, and close it."""
+    with contextlib.closing(RunDir(where)) as run:
+        run.open_metrics(10)
+
+
+def judge_files(where: Path, originals: dict[str, bytes], rng: random.Random) -> str:
+    """Disfigure one or two files of a run's directory and read all; as `judge`."""
+    chosen = rng.sample(FILES, rng.choice([1, 1, 2]))
+    for name in chosen:
+        disfigure(where / name, rng, originals[name])
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        read_all(where, [])
+        return "right"
+    except TookTooLong:
+        return f"took too long ({chosen})"
+    except Exception as error:
+        return f"{type(error).__name__}: {error} ({chosen})"[:200]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for name in FILES:
+            path = where / name
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(True)
+            path.write_bytes(originals[name])
+
+
 def judge_resume(data: bytes, run: Path) -> str:
     """Resume from a mutated checkpoint in a child process, so that a crash is seen."""
     (run / "last.safetensors").write_bytes(data)
@@ -259,7 +371,8 @@ def main() -> None:
         raise TookTooLong
 
     signal.signal(signal.SIGALRM, alarm)
-    kinds: dict[str, Counter[str]] = {"damage": Counter(), "malice": Counter(), "resume": Counter()}
+    names = ("damage", "malice", "resume", "files")
+    kinds: dict[str, Counter[str]] = {name: Counter() for name in names}
     slowest = 0.0
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         runs = make_checkpoints(Path(name))
@@ -268,7 +381,23 @@ def main() -> None:
         path = Path(name) / "mutated.safetensors"
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.perf_counter()
+        folder = Path(name) / "folder"
+        shutil.copytree(runs[0], folder)
+        (folder / "sweep.json").write_text('{"request": {"envs": []}, "runs": []}')
+        (folder / "evaluation.json").write_text(
+            json.dumps(evaluate(folder / "last.safetensors", 2))
+        )
+        (folder / "trackers.json").write_text('{"run_id": "abcd", "wandb_step": 3}')
+        texts = {file: (folder / file).read_bytes() for file in FILES}
         for case in range(args.count):
+            if rng.random() < 0.4:
+                start = time.perf_counter()
+                verdict = judge_files(folder, texts, rng)
+                slowest = max(slowest, time.perf_counter() - start)
+                kinds["files"][verdict] += 1
+                if verdict != "right":
+                    print(f"case {case} (files): {verdict}", flush=True)
+                continue
             which = rng.choice([0, 0, 0, 1, 1, 1, 2])  # the Atari file is large and slow
             kind = rng.choice(["damage", "malice"])
             data = (damage if kind == "damage" else malice)(originals[which], rng)

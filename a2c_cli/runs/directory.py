@@ -225,11 +225,15 @@ def _check_links(path: Path) -> None:
     """
     # What lies deeper has names that nobody can know before; W&B's own links to its logs are there.
     for place in itertools.chain(path.iterdir(), *((path / n).glob("*") for n in _WRITTEN_IN)):
-        if place.is_symlink() and not place.resolve().is_relative_to(path.resolve()):
+        if place.is_symlink() and not _real(place).is_relative_to(_real(path)):
             raise RunDirError(
                 f"{place} is a link that leads out of the run",
                 "put what it stands for in its place, or choose another --run-dir",
             )
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve() does not take a link to itself
 
 
 def _sweep_up(path: Path) -> None:

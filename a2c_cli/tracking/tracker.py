@@ -127,6 +127,8 @@ def read_state(run_path: Path) -> dict[str, Any]:
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         state = parse_json(read_bytes(run_path / _STATE, 2**16, follow=False))
+        if not isinstance(state, dict):
+            raise ValueError("it is no object")
         steps = [state.get(f"{name}_step", -1) for name in ("tensorboard", "wandb")]
         if str(state["run_id"]).isalnum() and all(isinstance(step, int) for step in steps):
             return dict(state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import shutil
 import signal
 import struct
 from collections.abc import Callable, Iterator
@@ -237,3 +238,14 @@ def test_saved_actions_of_another_kind() -> None:
         with pytest.raises(A2CError, match="saved actions do not fit"):
             stream.set_state({**state, "actions": actions})
     stream.set_state(state)
+
+
+def test_files_of_a_run(cartpole_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(cartpole_run, folder)
+    (folder / "sweep.json").write_text('{"request": {"envs": []}, "runs": []}')
+    (folder / "evaluation.json").write_text("{}")
+    (folder / "trackers.json").write_text('{"run_id": "abcd", "wandb_step": 3}')
+    originals = {name: (folder / name).read_bytes() for name in fuzz.FILES}
+    rng = random.Random(0)
+    assert {fuzz.judge_files(folder, originals, rng) for _ in range(150)} == {"right"}

@@ -8,9 +8,10 @@ evaluation (read for a plot, opened to train in, recognised, put on a page), whi
 a pipe, a link, a directory or a sparse file.
 
 Two kinds of mutation of a checkpoint. Damage: bytes flipped, cut, swapped, repeated; a right
-answer is then only the very answer of the undamaged file. Malice: the header or the tensors changed and the file put
-together again, its checksum left out or made to fit; a right answer is then an agent that acts
-with finite numbers and a report that JSON can hold. Every case has a time limit; the memory of the
+answer is then only the very answer of the undamaged file. Malice: the header or the tensors
+changed and the file put together again, its checksum left out or made to fit; a right answer is
+then an agent that acts with finite numbers and a report that JSON can hold.
+Every case has a time limit; the memory of the
 whole process is measured.
 """
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from a2c_cli.config.checks import EnvArg
+from a2c_cli.envs.make import Stream
 from a2c_cli.envs.spec import Obs
 from a2c_cli.errors import A2CError, ConfigError
 from a2c_cli.evaluation.episodes import Episode, play_episodes
@@ -152,43 +153,7 @@ def record(
     maps = _saliency_maps(agent, picture)
     env = make_agent_env(agent, games.seed, games.env_id, games.env_args, render=True)
     try:
-        rate, keep = _rate(env.frames_per_second, picture.fps, picture.speed)
-        make_panel = _panel_maker(agent, games.policy, maps is not None)
-        camera = Camera(
-            agent, keep, picture.scale if picture.drawn else 1, maps,
-            make_panel if picture.overlay else None,
-        )  # fmt: skip
-
-        def see(frame: Pixels) -> None:
-            camera.frame(frame)
-            on_frame()
-
-        filmed = False
-
-        def watch(obs: Obs, decision: Decision, so_far: Episode) -> None:
-            if filmed:
-                camera.watch(obs, decision, so_far)
-
-        episodes = play_episodes(
-            agent, games.played, seed=games.seed, greedy=games.greedy, env=env,
-            max_steps=games.max_steps, watch=watch if picture.drawn else None,
-        )  # fmt: skip
-
-        def shoot(number: int, take: Path) -> Episode | None:
-            nonlocal filmed
-            filmed = kept is None or number in kept
-            env.on_frame = see if filmed else None
-            if not filmed:
-                next(episodes)
-                on_episode()
-                return None
-            with VideoWriter(take, rate, scale=1 if picture.drawn else picture.scale) as video:
-                camera.start(video.write)
-                episode = next(episodes)
-                camera.finish(episode)
-            on_episode()
-            return episode
-
+        shoot = _Shoot(agent, env, games, picture, maps, kept, on_episode, on_frame)
         with threadpool_limits(1, user_api="blas"):
             films = _film(games, directory, names, shoot)
     except OSError as error:
@@ -207,6 +172,70 @@ def record(
         "episodes": [film.as_json() for film in films],
         "best_of": games.best_of,
     }
+
+
+class _Shoot:
+    """Plays an agent's games one after the other, and films them.
+
+    Args:
+        agent: who plays.
+        env: where, with `render`.
+        games, picture: as in `record`.
+        maps: of the saliency, or None.
+        kept: numbers of the games that are filmed; None for all.
+        on_episode, on_frame: as in `record`.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        env: Stream,
+        games: Games,
+        picture: Picture,
+        maps: SaliencyMaps | None,
+        kept: set[int] | None,
+        on_episode: Callable[[], None],
+        on_frame: Callable[[], None],
+    ) -> None:
+        self._env, self._kept = env, kept
+        self._on_episode, self._on_frame = on_episode, on_frame
+        self._rate, keep = _rate(env.frames_per_second, picture.fps, picture.speed)
+        self._scale = 1 if picture.drawn else picture.scale  # of the writer
+        panel = _panel_maker(agent, games.policy, maps is not None) if picture.overlay else None
+        self._camera = Camera(agent, keep, picture.scale if picture.drawn else 1, maps, panel)
+        self._filming = False
+        self._episodes = play_episodes(
+            agent,
+            games.played,
+            seed=games.seed,
+            greedy=games.greedy,
+            env=env,
+            max_steps=games.max_steps,
+            watch=self._watch if picture.drawn else None,
+        )
+
+    def __call__(self, number: int, take: Path) -> Episode | None:
+        """Play the next game, which has this number; None if it was not to be filmed in `take`."""
+        self._filming = self._kept is None or number in self._kept
+        self._env.on_frame = self._frame if self._filming else None
+        if not self._filming:
+            next(self._episodes)
+            self._on_episode()
+            return None
+        with VideoWriter(take, self._rate, scale=self._scale) as video:
+            self._camera.start(video.write)
+            episode = next(self._episodes)
+            self._camera.finish(episode)
+        self._on_episode()
+        return episode
+
+    def _frame(self, frame: Pixels) -> None:
+        self._camera.frame(frame)
+        self._on_frame()
+
+    def _watch(self, obs: Obs, decision: Decision, so_far: Episode) -> None:
+        if self._filming:
+            self._camera.watch(obs, decision, so_far)
 
 
 def _film(

@@ -132,13 +132,13 @@ def check_request(address: str | None) -> None:
     Raises:
         A2CError: it is not installed, or the address is of a kind that cannot work.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise A2CError("Ray is not installed", "install it: pip install ray")
     if address is not None and not re.fullmatch(r"auto|[^:/\s]+:[0-9]{1,5}", address):
         raise ConfigError(
             f"--ray-address cannot be {address!r}",
             "run on a node of the cluster, with auto or host:port",
         )
+    if importlib.util.find_spec("ray") is None:
+        raise A2CError("Ray is not installed", "install it: pip install ray")
 
 
 def _start_or_join(cores: int, address: str | None) -> Any:

@@ -33,6 +33,7 @@ def chromium() -> Iterator[Any]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("there is no Chromium here (Debian's package `chromium`)")
+    pytest.importorskip("playwright", reason="playwright is not installed (extra all)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -28,6 +28,8 @@ from a2c_cli.sweep.trial import run_trial
 from a2c_cli.tracking.tracker import find_tracker
 
 ALL = ("tensorboard", "wandb", "trackio")
+for package in ALL:
+    pytest.importorskip(package, reason=f"{package} is not installed (extra {package})")
 CONFIG: dict[str, Any] = {
     "env": "CartPole-v1", "total_steps": 1600, "log_every": 200, "seed": 3, "eval_every": 400,
     "eval_episodes": 1, "n_steps": 32,

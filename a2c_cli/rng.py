@@ -1,6 +1,11 @@
-"""NumPy generators as plain arrays: random streams that survive in a checkpoint."""
+"""NumPy generators as plain arrays, and the generators that the whole process shares."""
 
 from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,3 +41,26 @@ def unpack_generator(generator: np.random.Generator, packed: NDArray[np.uint64])
         "has_uint32": words[4] & 1,
         "uinteger": words[5] & 0xFFFFFFFF,
     }
+
+
+def seed_globals(seed: int) -> None:
+    """Seed the generators that environments use beside their own: Python's, NumPy's, torch's."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if "torch" in sys.modules:  # else nobody can draw from it
+        sys.modules["torch"].manual_seed(seed)
+
+
+@contextlib.contextmanager
+def kept_globals() -> Iterator[None]:
+    """Inside, `seed_globals` may be called; afterwards those generators are as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    torch = sys.modules.get("torch")
+    others = None if torch is None else torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        if torch is not None:
+            torch.set_rng_state(others)

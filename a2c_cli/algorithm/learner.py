@@ -17,7 +17,7 @@ from a2c_cli.algorithm.update import Update, UpdateStats
 from a2c_cli.config.settings import Settings
 from a2c_cli.envs.spec import EnvSpec, Obs
 from a2c_cli.envs.stream import Transition
-from a2c_cli.policies.trainable import Trainable
+from a2c_cli.policies.trainable import Trainable, settled_torch
 
 
 class Learner:
@@ -86,13 +86,36 @@ class Learner:
         whole_episode = c.n_steps == 0 and step.terminated
         if not (segment.full or step.truncated or whole_episode):
             return None
-        closing = self.agent.prepare(step.next_obs)
+        return self._close_segment(step.next_obs, progress)
+
+    def cut(self, obs: Obs, progress: float) -> UpdateStats | None:
+        """End the episode under way as a truncation would, without another step.
+
+        Args:
+            obs: its last observation.
+            progress: as for `learn`.
+
+        Returns:
+            As `learn`.
+
+        Raises:
+            DivergedError: as `learn`.
+        """
+        if self._scaler is not None:
+            self._scaler.end_episode()
+        if self._calibration.running or not self._segments[-1].steps:
+            return None
+        return self._close_segment(obs, progress)
+
+    def _close_segment(self, obs: Obs, progress: float) -> UpdateStats | None:
+        segment, closing = self._segments[-1], self.agent.prepare(obs)
         segment.close(closing)
         self.policy.remember(closing)
         if not self._rollout_full:
             self._segments.append(Segment(self.agent.spec, self._next_length))
             return None
-        stats = self.update(self._segments, progress)
+        with settled_torch():
+            stats = self.update(self._segments, progress)
         del self._segments[1:]
         self._segments[0].clear()
         self.policy.forget()
@@ -119,8 +142,9 @@ class Learner:
     def _calibrate(self, obs: Obs) -> None:
         self._calibration.add(obs)
         if not self._calibration.running:
-            self._calibration.finish(self.network)
-            self.policy.sync()
+            with settled_torch():
+                self._calibration.finish(self.network)
+                self.policy.sync()
 
     def _learner_reward(self, step: Transition) -> float:
         if self._config.reward_transform == "sign":

@@ -66,6 +66,10 @@ class RewardScaler:
         deviation = math.sqrt(self._squares / self._count) if self._count > 1 else 1.0
         return max(-_CLIP, min(_CLIP, reward / (deviation + 1e-8)))
 
+    def end_episode(self) -> None:
+        """The episode has ended without another reward."""
+        self._return = 0.0
+
     def get_state(self) -> dict[str, NDArray[np.float64]]:
         """Plain arrays for a checkpoint."""
         return {"reward": np.array([self._return, self._count, self._mean, self._squares])}

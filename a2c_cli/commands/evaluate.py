@@ -53,7 +53,7 @@ def evaluate(
     from a2c_cli.evaluation.workers import available_cores
     from a2c_cli.terminal import results
 
-    with console.progress_bar("games", episodes, quiet) as bar:
+    with console.results_apart(), console.progress_bar("games", episodes, quiet) as bar:
         result = play_and_sum_up(
             path,
             episodes,

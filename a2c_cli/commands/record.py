@@ -96,7 +96,7 @@ def record(
     )
     method = saliency_method or ("gradient" if saliency else None)
     picture = Picture(scale, fps, speed, overlay, method)
-    with console.progress_bar("games", games.played, quiet) as bar:
+    with console.results_apart(), console.progress_bar("games", games.played, quiet) as bar:
         place = Place(output, format, force)
         result = film(path, games, picture, place, bar.advance, bar.count("frames"))
     results.recording(result, json=json)

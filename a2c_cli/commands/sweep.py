@@ -72,7 +72,7 @@ def sweep(
     total_steps: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(help="Budget of each trial in agent steps. [dim](as for train)[/dim]",
-                     show_default=False),
+                     show_default=False, parser=options.parse_count, metavar="N"),
     ] = None,
     tracker: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -132,7 +132,9 @@ def sweep(
         sample=random,
     )
     if dry_run:
-        table.show_plan(plan.plan(request), json=json)
+        with console.results_apart():
+            trials = plan.plan(request)
+        table.show_plan(trials, json=json)
         return
 
     def make_backend() -> Backend:
@@ -146,7 +148,7 @@ def sweep(
     def announce(path: Path, left: int) -> None:
         console.say(f"sweep in {path}: {left:,} trial{'s' if left != 1 else ''} to run", quiet)
 
-    with console.Display(quiet) as display:
+    with console.results_apart(), console.Display(quiet) as display:
         show = table.SweepReporter(display).show
         record, stopped = run_sweep(
             request, run_dir, make_backend, show, lambda: ask_to_stop(quiet), announce

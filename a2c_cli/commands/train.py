@@ -66,6 +66,11 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Resume the run in this directory.", show_default=False),
     ] = None,
+    fresh_episode: Annotated[
+        bool,
+        typer.Option("--fresh-episode", help="Resume with a new episode, without replaying the one"
+                     " under way: for real devices and simulators with a clock of their own."),
+    ] = False,
     config: options.Config = None,
     preset: options.Preset = None,
     show_config: Annotated[
@@ -103,7 +108,7 @@ def train(
     from a2c_cli.terminal import console, live
     from a2c_cli.training.engine import train as run_training
 
-    with console.Display(quiet) as display:
+    with console.results_apart(), console.Display(quiet) as display:
         result = run_training(
             settings,
             run_dir=run_dir,
@@ -111,6 +116,7 @@ def train(
             changes=changes if resume is not None else None,
             on_progress=live.TrainReporter(display).show,
             env_id=env if resume is not None else None,
+            fresh_episode=fresh_episode,
             asked=changes,
             should_stop=ask_to_stop(quiet),
         )
@@ -138,5 +144,7 @@ def _settings(
 
 def _resolved_toml(settings: TrainConfig, asked: Collection[str]) -> str:
     from a2c_cli.envs.make import run_settings
+    from a2c_cli.terminal import console
 
-    return to_toml(run_settings(settings, asked))
+    with console.results_apart():
+        return to_toml(run_settings(settings, asked))

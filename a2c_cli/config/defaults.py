@@ -20,6 +20,8 @@ NEUTRAL: dict[str, Value] = {
     "frame_skip": 1,
     "screen_size": 84,
     "frame_stack": 1,
+    "resize": 0,
+    "grayscale": False,
     "noop_max": 0,
     "life_loss": False,
     "normalize_obs": False,

@@ -109,17 +109,21 @@ _ATARI = Kind(
         "life_loss": True,
     },
 )
+_PICTURES = ("frame_skip", "frame_stack", "resize", "grayscale")
 _IMAGE = Kind(
     name="image",
     pixels=True,
     gray_stack=False,
-    wrappers=("frame_stack",),
+    wrappers=_PICTURES,
     convolutions=None,
     networks="a3c, nature, notebook, mlp, or layers of your own",
     defaults={
         **_PIXELS,
         "network": "nature",
         "reward_transform": "scale",
+        "frame_skip": 1,
+        "resize": 0,
+        "grayscale": False,
     },
 )
 _VECTOR = Kind(
@@ -155,3 +159,5 @@ _VECTOR = Kind(
 )
 KINDS = {kind.name: kind for kind in (_ATARI, _IMAGE, _VECTOR)}
 PIXELS = tuple(name for name, kind in KINDS.items() if kind.pixels)
+UNPREPARED = tuple(name for name, kind in KINDS.items() if "resize" in kind.wrappers)
+SIGHTED = ("atari", *UNPREPARED)  # kinds with pictures in their observations

@@ -19,7 +19,7 @@ from typing import Any, Generic, Never, TypeAlias
 from typing_extensions import TypeVar
 
 from a2c_cli.config.checks import EnvArg, check_stream, checked
-from a2c_cli.config.kinds import KINDS, PIXELS
+from a2c_cli.config.kinds import KINDS, PIXELS, SIGHTED, UNPREPARED
 from a2c_cli.config.networks import parse_network
 from a2c_cli.errors import ConfigError
 
@@ -233,13 +233,24 @@ class TrainConfig(Generic[Absent]):
 
     # --- preprocessing
     frame_skip: int | Absent = setting(
-        "emulator frames per agent step", PREPROCESSING, low=1, high=60, kinds=("atari",)
+        "frames of the environment per agent step", PREPROCESSING, low=1, high=60, kinds=SIGHTED
     )
     screen_size: int | Absent = setting(
         "side of the square gray frame, pixels", PREPROCESSING, low=36, high=210, kinds=("atari",)
     )
     frame_stack: int | Absent = setting(
-        "frames in one observation", PREPROCESSING, low=1, high=16, kinds=PIXELS
+        "frames in one observation", PREPROCESSING, low=1, high=16, kinds=SIGHTED
+    )
+    resize: int | Absent = setting(
+        "side of the square pictures that the agent sees, pixels; 0 = as they are; left out: 84 for"
+        " pictures larger than 128",
+        PREPROCESSING,
+        low=0,
+        high=512,
+        kinds=UNPREPARED,
+    )
+    grayscale: bool | Absent = setting(
+        "gray pictures instead of colour", PREPROCESSING, kinds=UNPREPARED
     )
     noop_max: int | Absent = setting(
         "up to so many no-op frames open a game", PREPROCESSING, low=0, high=200, kinds=("atari",)
@@ -257,14 +268,19 @@ class TrainConfig(Generic[Absent]):
 
     # --- keeping and watching: nothing learned depends on these
     device: str | Absent = setting(
-        "where the updates run; acting stays on the CPU", KEEPING, choices=("auto", "cpu", "cuda")
+        "where the updates run; acting stays on the CPU",
+        KEEPING,
+        choices=("auto", "cpu", "cuda"),
+        on_resume=True,
     )
     precision: str | Absent = setting(
         "of the update's torso; auto = bfloat16 for pixels where the device has it",
         KEEPING,
         choices=("auto", "float32", "bfloat16"),
     )
-    threads: int | Absent = setting("threads of an update", KEEPING, low=1, high=1024)
+    threads: int | Absent = setting(
+        "threads of an update", KEEPING, low=1, high=1024, on_resume=True
+    )
     log_every: int | Absent = setting("steps between lines of metrics.jsonl", KEEPING, low=1)
     save_every: float | Absent = setting(
         "minutes between checkpoints; 0 = only at the end", KEEPING, low=0.0, on_resume=True
@@ -272,7 +288,11 @@ class TrainConfig(Generic[Absent]):
     eval_every: int | Absent = setting(
         "steps between evaluations during training; 0 = never", KEEPING, low=0
     )
-    eval_episodes: int | Absent = setting("episodes of such an evaluation", KEEPING, low=1)
+    eval_episodes: int | Absent = setting(
+        "episodes of such an evaluation; one without an end is cut after 27,000 steps",
+        KEEPING,
+        low=1,
+    )
     best_by: str | Absent = setting(
         "what makes a checkpoint the best: the mean of the last 100 training episodes, or that of"
         " an evaluation, confirmed by a second one on other seeds",

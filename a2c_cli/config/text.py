@@ -17,7 +17,7 @@ from a2c_cli.outside import check_values
 
 _NAMES = [f.name for f in fields(TrainConfig) if f.name != "unused"]
 _PYTHON: dict[str, EnvArg] = {"True": True, "False": False, "None": None}
-_NONE: EnvArg = {"python": "None"}  # how a file spells it
+_NONE: EnvArg = {"none": True}  # how a file spells it
 _DOUBTFUL = ("", "true", "false", "none", "null", "nil", "yes", "no", "on", "off")
 _WORD = re.compile(r"""[^\[\]{}()"',\s][^\[\]{}()"',\n]*""")
 _BARE_POINT = re.compile(r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?")  # .9, 1.

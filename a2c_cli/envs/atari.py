@@ -60,7 +60,9 @@ class AtariStream:
             isinstance(limit, bool) or not isinstance(limit, int) or limit < 1
         ):
             raise ConfigError(f"--env-arg max_episode_steps must be a count, not {limit!r}")
-        self._limit: int | None = limit  # agent steps, which gymnasium's own wrapper would not see
+        self.step_limit: int | None = (
+            limit  # agent steps, which gymnasium's own wrapper would not see
+        )
         env: Any = gymnasium.make(
             env_id, **args, frameskip=1, obs_type="grayscale", disable_env_checker=True
         )
@@ -79,6 +81,7 @@ class AtariStream:
         self._opening = b""
         self._opening_rng = pack_generator(self._base.np_random)
         self._history: list[int] = []
+        self.success: bool | None = None  # no game says
         self.on_frame: Callable[[NDArray[np.uint8]], None] | None = None
         self.on_frame_error: Callable[[EnvError], None] | None = None  # of other streams' render
         self.spec = EnvSpec(
@@ -114,7 +117,7 @@ class AtariStream:
             "frame_skip": self._skip,
             "noop_max": self._noop_max,
             "frame_limit": self._ale.getInt("max_num_frames_per_episode"),
-            "step_limit": self._limit,
+            "step_limit": self.step_limit,
             "fire_reset": False,
             "full_action_space": len(self._actions) == 18,
         }
@@ -144,10 +147,10 @@ class AtariStream:
         """Hold one action for frame_skip frames.
 
         Returns:
-            obs, reward (raw game score), terminated (the game is over), truncated (frame limit).
+            obs, reward (raw game score), terminated (the game is over), truncated (a limit).
         """
         ale, joystick, skip = self._ale, self._actions[action], self._skip
-        self._history.append(action)
+        self._history.append(int(action))
         reward = 0.0
         terminated = truncated = False
         for frame in range(1, skip + 1):
@@ -162,7 +165,7 @@ class AtariStream:
                 ale.getScreenGrayscale(self._previous)
             elif frame == skip:
                 ale.getScreenGrayscale(self._last)
-        if self._limit is not None and len(self._history) >= self._limit:
+        if self.step_limit is not None and len(self._history) >= self.step_limit:
             truncated = not terminated
         self._stack[:-1] = self._stack[1:]
         self._push_frame()
@@ -176,6 +179,9 @@ class AtariStream:
     def _emit_frame(self) -> None:
         if self.on_frame is not None:
             self.on_frame(self._ale.getScreenRGB())
+
+    def check_renders(self) -> None:
+        """Every game has a screen."""
 
     def render(self) -> NDArray[np.uint8]:
         """The screen now, (height, width, 3) uint8."""
@@ -218,7 +224,7 @@ class AtariStream:
                         raise ValueError("the game is over before its last action")
                     _, _, terminated, truncated = self.step(action)
                     over = terminated or truncated
-            if not np.array_equal(self._stack, obs):
+            if obs.size and not np.array_equal(self._stack, obs):
                 raise ValueError("replaying it leads elsewhere")
         # ale-py raises a SystemError on bytes that are no state.
         except (
@@ -228,6 +234,19 @@ class AtariStream:
                 f"the saved emulator state does not fit {self.spec.id}: {error}"
             ) from None
         return self._stack
+
+    def skip_episode(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up a state without its game: `reset` begins the next one.
+
+        Raises:
+            EnvError: as `set_state`.
+        """
+        self.set_state({**state, "actions": np.zeros(0, np.int64), "obs": np.zeros(0, np.uint8)})
+
+    @property
+    def replayable(self) -> bool:
+        """A game can always be played once more."""
+        return True
 
     def close(self) -> None:
         """Free the emulator."""

@@ -1,124 +1,79 @@
-"""Every other Gymnasium environment as a stream: vectors, one-hot states, several parts, images."""
+"""Every Gymnasium environment but Atari games as a stream."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
+import math
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from a2c_cli.envs.spec import ActionSpec, EnvSpec, Obs
-from a2c_cli.errors import EnvError, UnknownEnvError
-from a2c_cli.rng import make_generator
-from a2c_cli.text import error_text
+from a2c_cli.envs.encoder import Encoder, OutsideSpaceError
+from a2c_cli.envs.guest import Guest, close_env, refuse
+from a2c_cli.envs.history import LONGEST, History
+from a2c_cli.envs.pixels import to_frame
+from a2c_cli.envs.spaces import action_spec, observation_parts
+from a2c_cli.envs.spec import EnvSpec, Obs
+from a2c_cli.envs.stream import ReplayError
+from a2c_cli.errors import ConfigError, EnvError
+from a2c_cli.rng import make_generator, seed_globals
 
 _LARGEST = float(np.finfo(np.float32).max)  # of a reward
-_SMALLEST_IMAGE = 36  # pixels a side; below it the Atari convolutions have nothing left to see
-
-
-def is_image(space: spaces.Space[Any]) -> bool:
-    """Whether observations are pixels: uint8 (height, width) or (height, width, channels)."""
-    if not isinstance(space, spaces.Box) or space.dtype != np.uint8:
-        return False
-    height_width = space.shape[:2]
-    channels = space.shape[2] if len(space.shape) == 3 else 1
-    return (
-        len(space.shape) in (2, 3)
-        and min(height_width) >= _SMALLEST_IMAGE
-        and channels in (1, 3, 4)
-    )
-
-
-def is_vector(space: spaces.Space[Any]) -> bool:
-    """Whether observations can be laid out as one vector of fixed length."""
-    if isinstance(space, spaces.Dict):
-        return all(is_vector(part) for part in space.values())
-    if isinstance(space, spaces.Tuple):
-        return all(is_vector(part) for part in space)
-    return isinstance(
-        space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
-    )
-
-
-def action_spec(space: spaces.Space[Any], env_id: str) -> ActionSpec:
-    """The action spec of a Gymnasium space.
-
-    Raises:
-        UnknownEnvError: a space no policy head exists for.
-    """
-    dtype = str(space.dtype)
-    if isinstance(space, spaces.Discrete):
-        return ActionSpec("discrete", (int(space.n),), start=(int(space.start),), dtype=dtype)
-    if isinstance(space, spaces.MultiDiscrete):
-        sizes = tuple(int(n) for n in space.nvec.ravel())
-        start = tuple(int(n) for n in space.start.ravel())
-        return ActionSpec("multidiscrete", sizes, space.shape, dtype, start=start)
-    if isinstance(space, spaces.MultiBinary):
-        count = int(np.prod(space.shape))
-        return ActionSpec("multidiscrete", (2,) * count, space.shape, dtype, start=(0,) * count)
-    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-        low, high = (tuple(float(v) for v in b.ravel()) for b in (space.low, space.high))
-        return ActionSpec("continuous", (len(low),), space.shape, dtype, low=low, high=high)
-    raise UnknownEnvError(
-        f"{env_id} has {type(space).__name__} actions, which are not supported",
-        "wrap it to Discrete, MultiDiscrete, MultiBinary or a Box of floats",
-    )
+_FASTEST = 1000.0  # frames per second that a film can have
 
 
 class GymStream:
     """A Gymnasium environment as an endless source of observations.
 
-    Episode k of a stream is reset with a seed made from (seed, k), so that it can be replayed:
-    where `reset(seed=...)` fixes all the environment's randomness, `get_state` is exact.
+    Episode k of a stream is reset with a seed made from (seed, k), which seeds the process's
+    generators and those of the spaces too, so that it can be replayed: where these seeds fix all
+    the environment's randomness, `get_state` is exact.
 
     Args:
         env: what `gymnasium.make` returned.
         env_id: the id it was asked for by.
         args: the arguments it was made with.
-        wrappers: frame_stack, for images.
+        wrappers: the preprocessing of pictures; unused for vectors.
         seed: of the whole stream.
+        guest: what stood around its building.
 
     Raises:
         UnknownEnvError: a space that is not supported.
     """
 
     def __init__(
-        self, env: Any, env_id: str, args: Mapping[str, Any], wrappers: Mapping[str, Any], seed: int
+        self,
+        env: Any,
+        env_id: str,
+        args: Mapping[str, Any],
+        wrappers: Mapping[str, Any],
+        seed: int,
+        guest: Guest | None = None,
     ) -> None:
-        self._env, self._seed = env, seed
-        space = env.observation_space
-        self._space, self._shape = space, space.shape
-        self._pixels = is_image(space)
-        if self._pixels:
-            height, width = space.shape[:2]
-            self._channels = space.shape[2] if len(space.shape) == 3 else 1
-            depth = int(wrappers["frame_stack"]) * self._channels
-            self._stack = np.zeros((depth, height, width), np.uint8)
-            shape, dtype = self._stack.shape, "uint8"
-        elif is_vector(space) and spaces.flatdim(space):
-            shape, dtype = (int(spaces.flatdim(space)),), "float32"
-        else:
-            raise UnknownEnvError(
-                f"{env_id} has {type(space).__name__} observations, which are not supported",
-                "wrap it to Box, Discrete, or a Dict or Tuple of them",
-            )
+        self._env, self._guest, self._seed = env, guest or Guest(), seed
+        parts = observation_parts(env.observation_space, env_id)
+        self._encoder = Encoder(parts, wrappers)
+        encoder, action = self._encoder, action_spec(env.action_space, env_id)
+        self._skip = 1 if encoder.kind == "vector" else int(wrappers.get("frame_skip", 1))
         self.on_frame: Callable[[NDArray[np.uint8]], None] | None = None
         self.on_frame_error: Callable[[EnvError], None] | None = None  # None: it is raised
-        self._episode = 0
-        self._history: list[Any] = []
-        self._obs: Obs = np.zeros(shape, dtype)
+        self.success: bool | None = None
+        self._episode, self._opening, self._ends = 0, 0, (False, False)
+        self._history = History(action.shape, action.dtype)
+        self._obs: Obs = np.zeros(encoder.obs_shape, encoder.obs_dtype)
         self.spec = EnvSpec(
             id=env_id,
-            kind="image" if self._pixels else "vector",
-            obs_shape=shape,
-            obs_dtype=dtype,
-            action=action_spec(env.action_space, env_id),
+            kind=encoder.kind,
+            obs_shape=encoder.obs_shape,
+            obs_dtype=encoder.obs_dtype,
+            action=action,
             args=dict(args),
-            wrappers=dict(wrappers) if self._pixels else {},
+            wrappers={} if encoder.kind == "vector" else dict(wrappers),
+            parts=parts,
+            pictures=encoder.pictures,
+            frames_per_step=_emulator_frames(env),
         )
 
     @property
@@ -127,16 +82,36 @@ class GymStream:
         return 0
 
     @property
+    def replayable(self) -> bool:
+        """Whether the episode under way may be played once more; a real device says no."""
+        return bool(self._env.metadata.get("replayable", True))
+
+    @property
+    def step_limit(self) -> int | None:
+        """Steps after which it ends an episode by itself; None where none is known."""
+        spec = self._env.spec
+        limit = None if spec is None else spec.max_episode_steps
+        return None if limit is None else -(-int(limit) // self._skip)
+
+    @property
     def frames_per_second(self) -> float:
-        """Steps in a second of real time, as the environment's metadata says; else 30."""
-        return float(self._env.metadata.get("render_fps") or 30)
+        """Frames in a second of real time, as the environment's metadata says; else 30."""
+        try:
+            rate = float(self._env.metadata.get("render_fps") or 30)
+        except (TypeError, ValueError):
+            return 30.0
+        return min(rate, _FASTEST) if math.isfinite(rate) and rate >= 0.01 else 30.0
 
     @property
     def protocol(self) -> dict[str, Any]:
         """What a reader must know to compare a score."""
-        limit = self._env.spec.max_episode_steps
-        return {"frame_skip": 1, "step_limit": limit, "sticky_actions": None, "noop_max": None,
-                "frame_limit": None, "fire_reset": False}  # fmt: skip
+        ale = getattr(self._env.unwrapped, "ale", None)
+        emulator = {"sticky_actions": None, "frame_limit": None} if ale is None else {
+            "sticky_actions": ale.getFloat("repeat_action_probability"),
+            "frame_limit": ale.getInt("max_num_frames_per_episode"),
+        }  # fmt: skip
+        return {"frame_skip": self.spec.frame_skip, "step_limit": self.step_limit, **emulator,
+                "noop_max": None, "fire_reset": False}  # fmt: skip
 
     def reset(self) -> Obs:
         """Start the next episode from its own seed.
@@ -146,80 +121,78 @@ class GymStream:
         """
         seed = int(make_generator(self._seed, self._episode).integers(2**31))
         self._episode += 1
-        self._history = []
+        self._history.clear()
+        self._ends, self.success = (False, False), None
+        self._seed_spaces(seed)
         try:
-            obs, _ = self._env.reset(seed=seed)
+            with self._guest.settling():
+                obs, _ = self._env.reset(seed=seed)
         except (Exception, SystemExit) as error:
-            raise EnvError(f"{self.spec.id} raised in reset: {error_text(error)}") from error
-        if self._pixels:
-            self._stack[...] = 0
-        self._obs = self._encode(obs, fill=True)
+            raise refuse(f"{self.spec.id} raised in reset", error) from error
+        self._obs = self._encode(obs, first=True)
+        self._opening = zlib.crc32(self._obs.tobytes())
         self._emit_frame()
         return self._obs
 
+    def _seed_spaces(self, seed: int) -> None:
+        """Everything that an environment may draw from beside the generator that reset seeds."""
+        seed_globals(seed)
+        inner = self._env.unwrapped
+        for env in (self._env,) if inner is self._env else (self._env, inner):
+            for space in (env.action_space, env.observation_space):
+                space.seed(seed)
+
     def step(self, action: Any) -> tuple[Obs, float, bool, bool]:
-        """One action, in the environment's own form.
+        """One action, in the environment's own form, for as many of its steps as are skipped.
 
         Returns:
             obs, reward, terminated, truncated.
 
         Raises:
             EnvError: the environment raised, or gave a reward or observation that is not finite
-                or of the wrong shape.
+                or outside its space.
         """
-        self._history.append(copy.copy(action))  # the environment may write into what it is given
-        try:
-            obs, reward, terminated, truncated, _ = self._env.step(action)
-            reward = float(reward)
-        except (Exception, SystemExit) as error:
-            raise EnvError(f"{self.spec.id} raised in step: {error_text(error)}") from error
-        if not abs(reward) <= _LARGEST:
+        self._history.add(action)
+        total, terminated, truncated = 0.0, False, False
+        for _ in range(self._skip):
+            try:
+                with self._guest:
+                    obs, reward, terminated, truncated, info = self._env.step(action)
+                total += self._number(reward)
+                terminated, truncated = bool(terminated), bool(truncated)
+            except (Exception, SystemExit) as error:
+                if isinstance(error, EnvError):
+                    raise
+                raise refuse(f"{self.spec.id} raised in step", error) from error
+            if isinstance(info, dict) and "is_success" in info:
+                self.success = bool(np.any(info["is_success"]))
+            self._emit_frame()
+            if terminated or truncated:
+                break
+        self._history.reward(total)
+        self._ends = (terminated, truncated)
+        self._obs = self._encode(obs, first=False)
+        return self._obs, total, terminated, truncated
+
+    def _number(self, reward: Any) -> float:
+        """A reward as a number; some environments give an array with one."""
+        value = reward if isinstance(reward, float) else np.asarray(reward, np.float64)
+        if not isinstance(value, float):
+            if value.size != 1:
+                raise EnvError(f"{self.spec.id} gave the reward {reward}, which is not one number")
+            value = float(value.item())
+        if not abs(value) <= _LARGEST:
             raise EnvError(f"{self.spec.id} gave the reward {reward}", "rewards must be finite")
-        self._obs = self._encode(obs, fill=False)
-        self._emit_frame()
-        return self._obs, reward, bool(terminated), bool(truncated)
+        return value
 
-    def _encode(self, obs: Any, fill: bool) -> Obs:
-        if isinstance(self._space, spaces.Box):
-            try:
-                array = np.asarray(obs)
-                flat = array if self._pixels else array.astype(np.float32).ravel()
-            except (ValueError, TypeError) as error:
-                raise EnvError(
-                    f"{self.spec.id} gave an observation that is no array: {error_text(error)}"
-                ) from error
-            if array.shape != self._shape:
-                raise EnvError(
-                    f"{self.spec.id} gave an observation of shape {array.shape},"
-                    f" its space says {self._shape}"
-                )
-            if self._pixels:
-                if array.dtype != np.uint8:
-                    raise EnvError(
-                        f"{self.spec.id} gave pixels of type {array.dtype}, its space says uint8"
-                    )
-                return self._push_image(array, fill)
-        else:
-            try:
-                flat = np.asarray(spaces.flatten(self._space, obs)).astype(np.float32)
-                if flat.shape != self._obs.shape:
-                    raise ValueError(f"{len(flat)} numbers instead of {len(self._obs)}")
-            except (IndexError, KeyError, ValueError, TypeError) as error:
-                raise EnvError(
-                    f"{self.spec.id} gave an observation outside its space: {error_text(error)}"
-                ) from error
-        if not np.isfinite(flat).all():
-            raise EnvError(f"{self.spec.id} gave an observation that is not finite")
-        return flat
-
-    def _push_image(self, image: NDArray[Any], fill: bool) -> Obs:
-        planes = np.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0)
-        if fill:
-            self._stack.reshape(-1, *planes.shape)[:] = planes
-        else:
-            self._stack[: -self._channels] = self._stack[self._channels :]
-            self._stack[-self._channels :] = planes
-        return self._stack
+    def _encode(self, obs: Any, first: bool) -> Obs:
+        try:
+            return self._encoder.encode(obs, first)
+        except OutsideSpaceError as error:
+            raise EnvError(
+                f"{self.spec.id} gave an observation outside its space: {error}",
+                "correct its observation_space, or what reset and step return",
+            ) from error
 
     def _emit_frame(self) -> None:
         if self.on_frame is None:
@@ -233,74 +206,132 @@ class GymStream:
         else:
             self.on_frame(frame)
 
+    def check_renders(self) -> None:
+        """Whether it says that it can draw; nothing is drawn, so that nothing is changed.
+
+        Raises:
+            ConfigError: it says that it cannot.
+        """
+        modes = self._env.metadata.get("render_modes") or ()
+        if self._env.render_mode is None or "rgb_array" not in modes:
+            raise ConfigError(
+                f"--video-every needs pictures, and {self.spec.id} gives none (render_mode"
+                " rgb_array)",
+                "leave it out (on --resume: --video-every 0)",
+            )
+
     def render(self) -> NDArray[np.uint8]:
         """The scene now, (height, width, 3) uint8.
 
         Raises:
-            EnvError: the environment cannot render.
+            EnvError: the environment cannot render, or what it gives is no picture.
         """
         try:
-            frame: Any = self._env.render()
+            with self._guest:
+                frame: Any = self._env.render()
         except (Exception, SystemExit) as error:
-            raise EnvError(f"{self.spec.id} cannot render: {error_text(error)}") from error
-        if not isinstance(frame, np.ndarray) or frame.ndim != 3:
-            raise EnvError(f"{self.spec.id} cannot render images (render_mode rgb_array)")
-        pixels: NDArray[np.uint8] = frame[..., :3].astype(np.uint8)
-        return pixels
+            raise refuse(f"{self.spec.id} cannot render", error) from error
+        try:
+            return to_frame(frame)
+        except ValueError as error:
+            raise EnvError(
+                f"{self.spec.id} cannot render images (render_mode rgb_array): {error}"
+            ) from None
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """The episode's number and its actions so far: enough to replay it from its seed."""
-        actions = np.asarray(self._history)
+        """The episode's number, its actions and what they paid: enough to replay it."""
         return {
             "episode": np.array([self._episode], np.int64),
-            "actions": actions if len(self._history) else np.zeros((0,), np.int64),
-            "obs": self._obs.copy(),
+            "actions": self._history.actions,
+            "rewards": self._history.rewards,
+            "steps": np.array([self._history.steps], np.int64),
+            "opening": np.array([self._opening], np.int64),
+            "ends": np.array(self._ends, np.uint8),
+            "obs": np.array(self._obs),
         }
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> Obs:
         """Replay the current episode up to where it stood; returns the current observation.
 
         Raises:
-            EnvError: the replay does not lead to the saved observation, so this environment's
-                randomness is not fixed by its seed.
+            EnvError: the state is not one of this environment.
+            ReplayError: it is, but does not lead to where it was saved. After that `reset` begins
+                the next episode.
         """
+        actions, obs = self._take_up(state)
+        if self._episode == 0:
+            return self._obs
+        steps = int(state["steps"][0]) if "steps" in state else len(actions)
+        if not self.replayable:
+            raise ReplayError(f"{self.spec.id} says that it must not be replayed")
+        if steps != len(actions):
+            raise ReplayError(f"its episode is {steps:,} steps long, more than the {LONGEST:,}"
+                              " that are kept")  # fmt: skip
+        episode = self._episode
+        self._episode -= 1
+        try:
+            self._replay(actions, state)
+        finally:
+            self._episode = episode
+        if self._obs.shape != obs.shape or not np.array_equal(self._obs, obs):
+            raise ReplayError(self._where(len(actions), "what it shows is another"))
+        return self._obs
+
+    def skip_episode(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up a state without its episode: `reset` begins the next one.
+
+        Raises:
+            EnvError: the state is not one of this environment.
+        """
+        self._take_up(state)
+
+    def _take_up(self, state: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
         try:
             self._episode = int(state["episode"][0])
             actions, obs = state["actions"], state["obs"]
         except (KeyError, IndexError, ValueError, TypeError) as error:
             raise EnvError(f"the saved state does not fit {self.spec.id}: {error}") from None
         spec = self.spec.action
-        dtype = "int64" if spec.kind == "discrete" else spec.dtype
-        if len(actions) and (actions.shape[1:] != spec.shape or actions.dtype != dtype):
+        if len(actions) and (actions.shape[1:] != spec.shape or actions.dtype != spec.dtype):
             raise EnvError(f"the saved actions do not fit {self.spec.id}")
-        if self._episode == 0:
-            return self._obs
-        self._episode -= 1
+        return actions, obs
+
+    def _replay(self, actions: NDArray[Any], state: Mapping[str, NDArray[Any]]) -> None:
+        rewards = state.get("rewards", np.zeros(0))
         self.reset()
+        if "opening" in state and int(state["opening"][0]) != self._opening:
+            raise ReplayError(self._where(0, "what it shows is another"))
         over = False
-        for action in actions:
+        for i, action in enumerate(actions):
             if over:
-                raise EnvError(
-                    f"the saved episode of {self.spec.id} is over before its last action"
-                )
-            *_, terminated, truncated = self.step(
-                action if self.spec.action.shape else action.item()
-            )
+                raise ReplayError(self._where(i, "it is over"))
+            form = action.copy() if self.spec.action.shape else np.asarray(action)[()]
+            if self.spec.action.kind == "continuous" and not self.spec.action.shape:
+                form = np.asarray(action)
+            _, reward, terminated, truncated = self.step(form)
             over = terminated or truncated
-        if self._obs.shape != obs.shape or not np.array_equal(self._obs, obs):
-            raise EnvError(
-                f"{self.spec.id} did not replay to where it was saved:"
-                " its randomness is not fixed by reset(seed=...)",
-                "exact resume needs a seeded environment",
-            )
-        return self._obs
+            if i < len(rewards) and reward != rewards[i]:
+                raise ReplayError(
+                    self._where(i + 1, f"it pays {reward:.6g} instead of {rewards[i]:.6g}")
+                )
+        if "ends" in state and tuple(map(bool, state["ends"])) != self._ends:
+            raise ReplayError(self._where(len(actions), "it ends there, or no longer does"))
+
+    def _where(self, step: int, what: str) -> str:
+        """Where a replay went another way, and what that says of the environment."""
+        if step == 0:
+            why = ("what reset gives depends on more than its seed: on the episodes before it, on"
+                   " a clock, or on randomness of its own")  # fmt: skip
+        else:
+            why = "what step gives depends on more than the seed and the actions"
+        return f"{self.spec.id} replays another way: after step {step:,} {what}; {why}"
 
     def close(self) -> None:
         """Free the environment; nothing depends any more on whether that works."""
         close_env(self._env)
 
 
-def close_env(env: Any) -> None:
-    """Free an environment of whatever kind; nothing depends any more on whether that works."""
-    with contextlib.suppress(Exception, SystemExit):
-        env.close()
+def _emulator_frames(env: Any) -> int:
+    """Frames that the Atari emulator plays in a step, where the environment is one; else 1."""
+    skip = getattr(env.unwrapped, "_frameskip", 1)
+    return skip if hasattr(env.unwrapped, "ale") and isinstance(skip, int) else 1

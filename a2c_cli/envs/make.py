@@ -1,17 +1,17 @@
 """From what was asked for to a running environment: the only place where one is assembled.
 
-probe: its kind -> run_settings: all settings of a run on it -> open_env: the stream itself.
+open_run: all settings of a run and its stream, from an environment that is built once.
+make_env: the stream alone, where the settings are known.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import difflib
-import os
-import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from ctypes.util import find_library
-from typing import Any
+from typing import Any, NamedTuple
 
 import ale_py
 import gymnasium
@@ -19,10 +19,13 @@ import gymnasium
 from a2c_cli.config.resolve import resolve, wrappers_of
 from a2c_cli.config.settings import Settings, TrainConfig
 from a2c_cli.envs.atari import AtariStream
-from a2c_cli.envs.gym import GymStream, close_env
-from a2c_cli.errors import EnvError, UnknownEnvError
+from a2c_cli.envs.encoder import Encoder
+from a2c_cli.envs.guest import Guest, announce_no_screen, close_env, describe, refuse
+from a2c_cli.envs.gym import GymStream
+from a2c_cli.envs.spaces import action_spec, observation_parts, picture_settings
+from a2c_cli.errors import ConfigError, EnvError, UnknownEnvError
 from a2c_cli.outside import import_module
-from a2c_cli.text import error_text
+from a2c_cli.rng import seed_globals
 
 Stream = AtariStream | GymStream
 
@@ -42,11 +45,28 @@ def known_ids() -> list[str]:
     return sorted(newest.values())
 
 
-def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, int]:
-    """What decides the default settings: the kind of environment and of its actions.
+class Probe(NamedTuple):
+    """What decides the default settings of a run.
 
-    Returns:
-        `atari`, `image` or `vector`; how many real numbers an action has, 0 if it is discrete.
+    Args:
+        kind: `atari`, or that of an `Encoder`.
+        numbers: how many real numbers an action has; 0 where actions are discrete.
+        pictures: settings that suit its pictures, where nobody has asked for others.
+    """
+
+    kind: str
+    numbers: int
+    pictures: Mapping[str, Any]
+
+    def resolve(self, config: TrainConfig, asked: Collection[str] = ()) -> Settings:
+        """The settings of a run; see `config.resolve.resolve`."""
+        unasked = {n: value for n, value in self.pictures.items() if getattr(config, n) is None}
+        config = dataclasses.replace(config, **unasked)
+        return resolve(config, self.kind, numbers=self.numbers, asked=asked)
+
+
+def probe(env_id: str, args: Mapping[str, Any]) -> Probe:
+    """What decides the default settings; the environment is built for it.
 
     Raises:
         UnknownEnvError: no such environment (close names are suggested), or a space that is not
@@ -55,13 +75,18 @@ def probe(env_id: str, args: Mapping[str, Any]) -> tuple[str, int]:
     """
     _check_printable(env_id, args)
     if _is_atari(env_id, args):
-        return "atari", 0
-    env = _make(env_id, args, None)
+        return Probe("atari", 0, {})
+    env = _build(env_id, args, Guest(), 0, render=False)
     try:
-        stream = GymStream(env, env_id, args, {"frame_stack": 1}, seed=0)
-        return stream.spec.kind, stream.spec.numbers
+        return _probe(env, env_id)
     finally:
         close_env(env)
+
+
+def _probe(env: Any, env_id: str) -> Probe:
+    parts = observation_parts(env.observation_space, env_id)
+    numbers = action_spec(env.action_space, env_id).numbers
+    return Probe(Encoder(parts, {}).kind, numbers, picture_settings(parts))
 
 
 def run_settings(config: TrainConfig, asked: Collection[str] = ()) -> Settings:
@@ -75,18 +100,43 @@ def run_settings(config: TrainConfig, asked: Collection[str] = ()) -> Settings:
         ConfigError: a setting does not fit the environment, see `resolve`.
         EnvError: as `probe`.
     """
-    kind, numbers = probe(config.env, config.env_args)
-    return resolve(config, kind, numbers=numbers, asked=asked)
+    return probe(config.env, config.env_args).resolve(config, asked)
 
 
-def open_env(settings: Settings, *, render: bool = False) -> Stream:
+def open_run(config: TrainConfig, asked: Collection[str] = ()) -> tuple[Settings, Stream]:
+    """As `run_settings`, with the stream. The environment is built once: some can be only once.
+
+    Raises:
+        A2CError: as there.
+    """
+    env_id, args = config.env, config.env_args
+    _check_printable(env_id, args)
+    if _is_atari(env_id, args):
+        settings = Probe("atari", 0, {}).resolve(config, asked)
+        return settings, open_env(settings)
+    guest = Guest()
+    env = _build(env_id, args, guest, config.seed, render=bool(config.video_every))
+    try:
+        settings = _probe(env, env_id).resolve(config, asked)
+        wrappers = wrappers_of(settings)
+        return settings, GymStream(env, env_id, args, wrappers, settings.seed, guest)
+    except BaseException:
+        close_env(env)
+        raise
+
+
+def open_env(settings: Settings) -> Stream:
     """The stream of a run, with its preprocessing and its seed.
 
     Raises:
         EnvError: as `make_env`.
     """
     return make_env(
-        settings.env, settings.env_args, wrappers_of(settings), seed=settings.seed, render=render
+        settings.env,
+        settings.env_args,
+        wrappers_of(settings),
+        seed=settings.seed,
+        render=bool(settings.video_every),
     )
 
 
@@ -117,9 +167,10 @@ def make_env(
             return AtariStream(env_id, args, wrappers, seed)
         except (TypeError, ValueError, RuntimeError, gymnasium.error.Error) as error:
             raise EnvError(f"{env_id} cannot be made: {error}", "check --env-arg") from error
-    env = _make(env_id, args, "rgb_array" if render else None)
+    guest = Guest()
+    env = _build(env_id, args, guest, seed, render=render)
     try:
-        return GymStream(env, env_id, args, wrappers, seed)
+        return GymStream(env, env_id, args, wrappers, seed, guest)
     except BaseException:
         close_env(env)
         raise
@@ -158,14 +209,15 @@ def _find(env_id: str) -> Any:
             warnings.simplefilter("ignore")
             return gymnasium.spec(_import_module(env_id))
     except gymnasium.error.Error:
-        name = env_id.split("/")[-1]
+        module, colon, name = env_id.rpartition(":")
+        name = name.split("/")[-1]
         known = {i.split("/")[-1]: i for i in gymnasium.registry} | {
             i: i for i in gymnasium.registry
         }
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
         raise UnknownEnvError(
             f"there is no environment {env_id!r}",
-            f"did you mean {', '.join(dict.fromkeys(known[c] for c in close))}?"
+            f"did you mean {', '.join(dict.fromkeys(module + colon + known[c] for c in close))}?"
             if close
             else "see gymnasium.registry, or import yours with --env yourmodule:YourEnv-v0",
         ) from None
@@ -177,42 +229,39 @@ def _import_module(env_id: str) -> str:
     if not colon:
         return env_id
     try:
-        import_module(module)
+        announce_no_screen(render=False)
+        with Guest().settling():
+            import_module(module)
     except (Exception, SystemExit) as error:
         raise UnknownEnvError(
-            f"the module {module!r} of {env_id!r} cannot be imported: {error_text(error)}",
+            f"the module {module!r} of {env_id!r} cannot be imported: {describe(error)}",
             "install it, or run from the directory that holds it",
         ) from error
     return name
 
 
-def _make(env_id: str, args: Mapping[str, Any], render_mode: str | None) -> Any:
-    extra = {} if render_mode is None else {"render_mode": render_mode}
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-        _draw_without_screen(render=bool(extra))
+def _build(env_id: str, args: Mapping[str, Any], guest: Guest, seed: int, *, render: bool) -> Any:
+    """The environment itself; some draw already when they are built."""
+    name = _import_module(env_id)
+    given = copy.deepcopy(dict(args)) | ({"render_mode": "rgb_array"} if render else {})
+    announce_no_screen(render)
+    seed_globals(seed)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), guest.settling():
             warnings.simplefilter("ignore")
-            return gymnasium.make(
-                _import_module(env_id), **{**args, **extra}, disable_env_checker=True
-            )
+            env = gymnasium.make(name, **given, disable_env_checker=True)
     except gymnasium.error.DependencyNotInstalled as error:
         raise EnvError(f"{env_id} needs a package: {error}", "install it, then try again") from None
     except (Exception, SystemExit) as error:
-        raise EnvError(
-            f"{env_id} cannot be made: {error_text(error)}", "check --env-arg"
-        ) from error
-
-
-def _draw_without_screen(render: bool) -> None:
-    """Choose drivers that draw into memory, where the user has chosen none.
-
-    SDL's for every environment, filmed or not: some observe what they draw. MuJoCo's only for
-    films: it makes the import of MuJoCo fail where the driver does not work.
-    """
-    os.environ.setdefault("SDL_VIDEODRIVER", "offscreen")
-    if render and "MUJOCO_GL" not in os.environ:
-        for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
-            if find_library(library):
-                os.environ["MUJOCO_GL"] = name
-                return
+        if render and "render_mode" in str(error):  # it does not know the argument
+            raise ConfigError(
+                f"{env_id} draws no pictures, which a film needs", "leave --video-every out"
+            ) from error
+        raise refuse(f"{env_id} cannot be made", error, "check --env-arg") from error
+    for space in ("observation_space", "action_space"):
+        if getattr(env.unwrapped, space, None) is None:
+            close_env(env)
+            raise UnknownEnvError(
+                f"{env_id} has no {space}", "every Gymnasium environment needs one"
+            )
+    return env

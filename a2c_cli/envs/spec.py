@@ -30,6 +30,42 @@ _Arguments = Mapping[str, JsonValue]  # see config.checks.check_env_arg
 
 
 @dataclass(frozen=True)
+class Part:
+    """One part of an observation, as the environment gives it.
+
+    Args:
+        path: the keys of Dicts and the places in Tuples that lead to it; empty for all of it.
+        kind: `numbers` (a Box), `choices` (Discrete or MultiDiscrete), `bits` (MultiBinary),
+            `picture`, or `left out` (text).
+        shape: of its array; () for Discrete.
+        dtype: NumPy's name of its type.
+        sizes: of `choices`: how many values each has.
+        start: the smallest of them. Of a picture: the values that are black and white.
+        axes: of a picture: `hw`, `hwc` or `chw`.
+    """
+
+    path: Annotated[tuple[Text | int, ...], FailFast(), Field(max_length=20)] = ()
+    kind: Text = "numbers"
+    shape: Shape = ()
+    dtype: Text = "float32"
+    sizes: Shape = ()
+    start: _Bounds = ()
+    axes: Text = ""
+
+    @property
+    def name(self) -> str:
+        """For people: `arm.joints`; empty for all of an observation."""
+        return ".".join(map(str, self.path))
+
+    @property
+    def width(self) -> int:
+        """How many numbers of a vector it becomes."""
+        if self.kind == "choices":
+            return sum(self.sizes)
+        return math.prod(self.shape) if self.kind in ("numbers", "bits") else 0
+
+
+@dataclass(frozen=True)
 class ActionSpec:
     """The action space, and the way from a policy's output to an action of the environment.
 
@@ -59,6 +95,11 @@ class ActionSpec:
         return sum(self.sizes)
 
     @property
+    def numbers(self) -> int:
+        """How many real numbers it has; 0 where it is discrete."""
+        return self.sizes[0] if self.kind == "continuous" else 0
+
+    @property
     def max_entropy(self) -> float | None:
         """Entropy of the uniform policy in nats, Σ ln(size); None for real numbers."""
         return None if self.kind == "continuous" else sum(math.log(n) for n in self.sizes)
@@ -73,10 +114,10 @@ class ActionSpec:
         Args:
             action: int, (choices,) integers, or (numbers,) floats.
         """
-        if self.kind == "discrete":
-            return int(action) + self.start[0]
         import numpy as np
 
+        if self.kind == "discrete":  # what `action_space.sample()` gives
+            return np.dtype(self.dtype).type(int(action) + self.start[0])
         if self.kind == "multidiscrete":
             offset = np.asarray(self.start, dtype=np.int64)
             return (np.asarray(action) + offset).astype(self.dtype).reshape(self.shape)
@@ -100,6 +141,10 @@ class EnvSpec:
         action: the action space.
         args: keyword arguments of `gymnasium.make`.
         wrappers: the preprocessing, by name (frame_skip, frame_stack, noop_max, ...).
+        parts: what an observation is made of; empty for Atari games, and in old checkpoints.
+        pictures: (channels, height, width) of each picture of a `mixed` observation; they stand
+            first in it, the numbers behind them.
+        frames_per_step: of the environment itself, where it skips some (Atari games seen as RAM).
     """
 
     id: Text
@@ -109,16 +154,28 @@ class EnvSpec:
     action: ActionSpec
     args: _Arguments = field(default_factory=dict)
     wrappers: _Values = field(default_factory=dict)
+    parts: Annotated[tuple[Part, ...], FailFast(), _FEW] = ()
+    pictures: Annotated[tuple[Shape, ...], FailFast(), Field(max_length=100)] = ()
+    frames_per_step: Count = 1
 
     @property
     def frame_skip(self) -> int:
-        """Emulator frames per agent step; 1 where there is no emulator."""
-        return int(self.wrappers.get("frame_skip", 1))
+        """Frames of the environment per agent step."""
+        skip: Any = self.wrappers.get("frame_skip", 1)
+        return int(skip) * self.frames_per_step
+
+    @property
+    def features(self) -> int:
+        """How many of an observation's values are numbers, not pixels."""
+        if self.obs_dtype == "uint8":
+            return 0
+        return self.obs_shape[0] - sum(math.prod(picture) for picture in self.pictures)
 
     @property
     def channels(self) -> int:
         """Of one picture; an observation stacks several."""
-        return self.obs_shape[0] // int(self.wrappers.get("frame_stack", 1))
+        stack: Any = self.wrappers.get("frame_stack", 1)
+        return self.obs_shape[0] // int(stack)
 
     @property
     def continuous(self) -> bool:
@@ -128,7 +185,7 @@ class EnvSpec:
     @property
     def numbers(self) -> int:
         """How many real numbers an action has; 0 where actions are discrete."""
-        return self.action.sizes[0] if self.continuous else 0
+        return self.action.numbers
 
 
 Obs: TypeAlias = "NDArray[Any]"

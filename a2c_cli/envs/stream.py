@@ -6,10 +6,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from a2c_cli.envs.spec import Obs
+from a2c_cli.errors import EnvError
+
+
+class ReplayError(EnvError):
+    """The episode that a checkpoint was saved in cannot be brought back; the message says why."""
 
 
 class Transition(NamedTuple):
-    """One agent step. `next_obs` is the last observation of its episode where that is over."""
+    """One agent step. `next_obs` is the last observation of its episode where that is over.
+
+    `success` is what `info["is_success"]` said last in this episode, None where it said nothing.
+    """
 
     action: Any
     reward: float
@@ -17,6 +25,7 @@ class Transition(NamedTuple):
     truncated: bool
     life_lost: bool
     next_obs: Obs
+    success: bool | None = None
 
     @property
     def episode_over(self) -> bool:
@@ -43,4 +52,4 @@ def play(env: Any, act: Callable[[Obs], Any], obs: Obs | None = None) -> Iterato
         next_obs, reward, terminated, truncated = env.step(action)
         life_lost = env.lives < lives
         obs = None if terminated or truncated else next_obs
-        yield Transition(action, reward, terminated, truncated, life_lost, next_obs)
+        yield Transition(action, reward, terminated, truncated, life_lost, next_obs, env.success)

@@ -11,13 +11,26 @@ from a2c_cli.envs.spec import Obs
 from a2c_cli.envs.stream import play
 from a2c_cli.policies.agent import Agent, Decision
 
+MOST_STEPS = 27_000  # of an episode that has no limit: as many as the 108,000 frames of ALE
+
 
 @dataclass(frozen=True)
 class Episode:
-    """One whole game: raw score and agent steps."""
+    """One whole game: raw score, agent steps, and whether it succeeded where that is said."""
 
     episode_return: float
     length: int
+    success: bool | None = None
+
+
+def step_cap(env: Stream, asked: int | None) -> int | None:
+    """Steps after which an episode is cut short; None where the environment ends it by itself.
+
+    Args:
+        asked: by the user, or None.
+    """
+    limited = env.protocol.get("step_limit") or env.protocol.get("frame_limit")
+    return MOST_STEPS if asked is None and not limited else asked
 
 
 def play_episodes(
@@ -33,7 +46,8 @@ def play_episodes(
     """Whole episodes one after the other, with random numbers of their own.
 
     The agent that is passed in is left as it is. `watch` sees each observation, what was decided on
-    it, and the episode so far; it may end it all by raising.
+    it, and the episode so far; it may end it all by raising. Where nothing limits an episode, it
+    ends after `MOST_STEPS`.
     """
 
     def act(obs: Obs) -> Any:
@@ -42,6 +56,7 @@ def play_episodes(
             watch(obs, decision, Episode(total, length))
         return player.spec.action.to_env(decision.action)
 
+    most = step_cap(env, max_steps)
     player = Agent(agent.spec, agent.layout, agent.weights, agent.normalizer)
     player.reseed(seed, 2)
     for _ in range(episodes):
@@ -49,6 +64,6 @@ def play_episodes(
         for step in play(env, act):
             total += step.reward
             length += 1
-            if step.episode_over or length == max_steps:
+            if step.episode_over or length == most:
                 break
-        yield Episode(total, length)
+        yield Episode(total, length, step.success)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from a2c_cli.config.checks import EnvArg
 from a2c_cli.errors import ConfigError, EnvError
-from a2c_cli.evaluation.episodes import Episode, play_episodes
+from a2c_cli.evaluation.episodes import Episode, play_episodes, step_cap
 from a2c_cli.evaluation.scores import reference_scores
 from a2c_cli.evaluation.statistics import human_normalized, summarize
 from a2c_cli.evaluation.workers import Died, Workers
@@ -144,7 +144,7 @@ def evaluate(
     agent = agent_from(header, tensors)  # all slots play this one, whatever is saved meanwhile
     tensors = {n: a for n, a in tensors.items() if n.startswith(("network.", "normalizer."))}
     env = make_agent_env(agent, seed, env_id, env_args)
-    protocol = dict(env.protocol)
+    protocol, max_steps = dict(env.protocol), step_cap(env, max_steps)
     env.close()
     slots = min(_SLOTS, episodes)
     counts = [episodes // slots + (slot < episodes % slots) for slot in range(slots)]
@@ -178,10 +178,12 @@ def _sum_up(env_id: str, played: Sequence[Episode]) -> dict[str, Any]:
     returns = [episode.episode_return for episode in played]
     statistics, reference = summarize(np.array(returns)), reference_scores(env_id)
     mean = statistics["mean"]
+    said = [episode.success for episode in played if episode.success is not None]
     return {
         "returns": returns,
         "lengths": [episode.length for episode in played],
         **statistics,
+        "success_rate": sum(said) / len(said) if said else None,
         "random_mean": None if reference is None else reference[0],
         "human_normalized": None if reference is None else human_normalized(mean, *reference),
     }

@@ -7,40 +7,19 @@ film: it is whole, or it is not there. Nothing that goes wrong with a film ends 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2c_cli.envs.make import Stream, make_env
-from a2c_cli.errors import ConfigError, EnvError
+from a2c_cli.envs.make import Stream
 from a2c_cli.film.writer import VideoWriter
 from a2c_cli.runs.directory import film_path
 
 _SMALL = 320  # pixels: smaller screens are doubled
 Frames = Generator[None, NDArray[np.uint8] | None, None]
-
-
-def check_filmable(env_id: str, args: Mapping[str, Any], wrappers: Mapping[str, Any]) -> None:
-    """Whether an environment gives pictures, tried on one of its own.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    try:
-        env = make_env(env_id, args, wrappers, seed=0, render=True)
-        try:
-            env.reset()
-            env.render()
-        finally:
-            env.close()
-    except EnvError as error:
-        raise ConfigError(
-            f"--video-every needs pictures, and {env_id} gives none: {error.message}",
-            "leave it out (on --resume: --video-every 0)",
-        ) from error
 
 
 class EpisodeFilmer:

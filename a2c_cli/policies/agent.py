@@ -108,9 +108,9 @@ class Agent:
             raise ObservationError(
                 f"expected an observation of {self.spec.obs_shape}, got {obs.shape}"
             )
-        if self.normalizer is None:
-            return obs
-        return self.normalizer.apply(obs)
+        if self.normalizer is not None:
+            return self.normalizer.apply(obs)
+        return obs if obs.dtype == self.spec.obs_dtype else obs.astype(self.spec.obs_dtype)
 
     def reseed(self, *entropy: int) -> None:
         """Restart the stream of sampled actions from these integers."""

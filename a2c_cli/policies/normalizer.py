@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +26,17 @@ class ObsNormalizer:
         self.mean = np.zeros(features)
         self.squares = np.zeros(features)  # Σ (x - mean)²
 
-    def update(self, obs: NDArray[np.float32]) -> None:
+    def update(self, obs: NDArray[np.floating[Any]]) -> None:
         """Take one observation into account."""
         self.count += 1
         delta = obs - self.mean
         self.mean += delta / self.count
         self.squares += delta * (obs - self.mean)
 
-    def apply(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, obs: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """The normalised observation; as it is until two have been seen."""
         if self.count < 2:
-            return obs
+            return obs.astype(np.float32)
         deviation = np.sqrt(self.squares / self.count) + 1e-8
         scaled = (obs - self.mean) / deviation
         return np.clip(scaled, -_CLIP, _CLIP).astype(np.float32)

@@ -15,7 +15,8 @@ segments nothing is remembered, and the torch module does all of it by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,25 @@ from a2c_cli.policies.normalizer import ObsNormalizer
 from a2c_cli.rng import make_generator, pack_generator, unpack_generator
 
 _MOST_REMEMBERED = 2048  # observations, about 40 KB each
+
+
+@contextlib.contextmanager
+def settled_torch() -> Iterator[None]:
+    """Torch as learning needs it, whatever an environment of this process has set.
+
+    Single precision by default, gradients on, tensors on the CPU; afterwards all is as it was.
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    torch.set_default_dtype(torch.float32)
+    if device.type != "cpu":
+        torch.set_default_device("cpu")
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if device.type != "cpu":
+            torch.set_default_device(device)
 
 
 class Evaluation(NamedTuple):

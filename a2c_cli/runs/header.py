@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
+from a2c_cli.config.defaults import NEUTRAL
 from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.legacy import before_there_was, without_gone
 from a2c_cli.config.resolve import resolve, wrappers_of
@@ -141,7 +142,13 @@ def from_document(document: Mapping[str, Any]) -> Header:
     pixels = KINDS[spec.kind].pixels
     settings = before_there_was(settings, pixels=pixels, continuous=spec.continuous)
     config = resolve(from_dict(settings), spec.kind, numbers=spec.numbers)
-    if (config.env, config.env_args, wrappers_of(config)) != (spec.id, spec.args, spec.wrappers):
+    wrappers = wrappers_of(config)
+    # Earlier versions had less preprocessing, and did what is the neutral value now.
+    absent: dict[str, Any] = {
+        n: NEUTRAL[n] for n in wrappers if n not in spec.wrappers and n not in settings
+    }
+    spec = dataclasses.replace(spec, wrappers={**absent, **spec.wrappers})
+    if (config.env, config.env_args, wrappers) != (spec.id, spec.args, spec.wrappers):
         raise ValueError("its settings and its environment do not fit together")
     others = {name: getattr(read, name) for name in _Document.model_fields if name != "env"}
     return Header(**{**others, "config": config, "spec": spec})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.config.checks import Scalar
-from a2c_cli.config.resolve import resolve, wrappers_of
+from a2c_cli.config.resolve import wrappers_of
 from a2c_cli.config.settings import Settings
 from a2c_cli.config.text import from_dict, parse_scalar, to_dict
 from a2c_cli.envs.make import open_env, probe
@@ -189,7 +189,7 @@ def plan(request: Request) -> list[Trial]:
         raise ConfigError(f"{count:,} trials are too many", f"at most {_MOST_TRIALS:,}")
     configs: dict[str, tuple[dict[str, Scalar], Settings]] = {}
     for env_id in request.envs:
-        kind, numbers = probe(env_id, request.base.get("env_args", {}))
+        seen = probe(env_id, request.base.get("env_args", {}))
         specs: dict[tuple[Any, ...], EnvSpec] = {}
         for setting in settings:
             values = {**request.base, **setting, "env": env_id}
@@ -197,7 +197,7 @@ def plan(request: Request) -> list[Trial]:
             if name in configs:
                 raise ConfigError(f"two trials would share the directory {name}")
             given = from_dict(values, "the sweep")
-            config = resolve(given, kind, numbers=numbers, asked=setting)
+            config = seen.resolve(given, asked=setting)
             _check_network(config, specs)
             configs[name] = setting, config
     return [

@@ -5,7 +5,9 @@ Results go to stdout; everything that is talk goes to stderr.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -35,6 +37,46 @@ def say(text: str, quiet: bool = False) -> None:
     if not quiet:
         with contextlib.suppress(OSError):  # whoever listened may have gone away
             print(message_text(text), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def results_apart() -> Iterator[None]:
+    """Whatever environments print while work goes on, C libraries too, is talk: it goes to stderr.
+
+    From here on stdout takes what this module prints, and nothing else until the process has ended.
+    """
+    ours = sys.stdout
+    try:
+        real = ours.fileno() == 1 and sys.stderr.fileno() == 2
+    except (OSError, ValueError, AttributeError):
+        real = False
+    ours.flush()
+    kept = os.dup(1) if real else -1
+    if real:
+        os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = ours
+        if real:
+            _flush_c()
+            os.dup2(kept, 1)
+            os.close(kept)
+            atexit.register(_silence)
+
+
+def _flush_c() -> None:
+    """What C libraries have printed so far goes where descriptor 1 leads now."""
+    with contextlib.suppress(Exception):
+        ctypes.CDLL(None).fflush(None)
+
+
+def _silence() -> None:
+    """What is still printed when the process ends is no result."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        os.dup2(2, 1)
 
 
 class Display:

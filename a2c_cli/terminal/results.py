@@ -40,6 +40,8 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
         ("range", f"{result['min']:,.2f} to {result['max']:,.2f}"),
         ("length", f"{sum(result['lengths']) / len(result['lengths']):,.0f} steps a game"),
     ]
+    if result["success_rate"] is not None:
+        rows.append(("success rate", f"{100 * result['success_rate']:.1f} %"))
     if result["random_mean"] is not None:
         rows.append(("random play", f"{result['random_mean']:,.2f}"))
         rows.append(("human-normalised", f"{100 * result['human_normalized']:,.0f} %"))

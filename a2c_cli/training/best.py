@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from a2c_cli.config.settings import Settings
 from a2c_cli.evaluation.episodes import play_episodes
 from a2c_cli.policies.agent import Agent
-from a2c_cli.rng import make_generator
+from a2c_cli.rng import kept_globals, make_generator
 from a2c_cli.runs.loading import make_agent_env
 from a2c_cli.training.counters import Counters
 
@@ -63,12 +64,9 @@ class Scorer:
         """
         agent, episodes = self._agent, self._config.eval_episodes
         seed = int(make_generator(self._config.seed, 3, env_steps, number).integers(2**31))
-        env = make_agent_env(agent, seed, agent.spec.id)
-        try:
+        with kept_globals(), contextlib.closing(make_agent_env(agent, seed, agent.spec.id)) as env:
             games = play_episodes(agent, episodes, seed=seed, env=env, watch=self._check_stop)
             returns = [episode.episode_return for episode in games]
-        finally:
-            env.close()
         return sum(returns) / len(returns)
 
     def _check_stop(self, *step: object) -> None:

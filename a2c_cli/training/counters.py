@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from a2c_cli.algorithm.update import UpdateStats
@@ -63,9 +64,9 @@ class Counters:
 
     def count(self, step: Transition) -> None:
         self.env_steps += 1
-        if isinstance(step.action, int):
-            actions = self.interval.actions
-            actions[step.action] = actions.get(step.action, 0) + 1
+        if isinstance(step.action, int | np.integer):
+            actions, action = self.interval.actions, int(step.action)
+            actions[action] = actions.get(action, 0) + 1
         self.episode_return += step.reward
         self.episode_length += 1
         self.episode_over = step.episode_over
@@ -75,6 +76,10 @@ class Counters:
             self.lengths.append(self.episode_length)
             self.guards.add_episode(self.episode_return)
             self.episode_return, self.episode_length = 0.0, 0
+
+    def leave_episode(self) -> None:
+        """The episode under way is left unfinished; its return is nobody's."""
+        self.episode_return, self.episode_length, self.episode_over = 0.0, 0, True
 
     def mean_return(self) -> float | None:
         return sum(self.returns) / len(self.returns) if self.returns else None

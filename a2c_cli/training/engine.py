@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from a2c_cli.config.resolve import wrappers_of
 from a2c_cli.config.settings import TrainConfig
 from a2c_cli.config.text import to_toml
-from a2c_cli.envs.make import open_env, run_settings
+from a2c_cli.envs.make import open_run
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
-from a2c_cli.film.filmer import check_filmable
+from a2c_cli.rng import kept_globals
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import METRICS, RunDir, new_run_path
 from a2c_cli.runs.loading import agent_from, make_saved_env
@@ -43,6 +42,7 @@ def train(
     resume: Path | str | None = None,
     changes: Mapping[str, Any] | None = None,
     env_id: str | None = None,
+    fresh_episode: bool = False,
     asked: Collection[str] = (),
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], str | None] = lambda: None,
@@ -60,6 +60,7 @@ def train(
             here.
         env_id: of the run to resume; needed only if it imports a module (`module:Id`), which is
             never done because a checkpoint says so.
+        fresh_episode: resume with a new episode instead of replaying the one that was under way.
         asked: settings of `config` that it is an error to leave without effect.
         on_progress: called a few times per second, and after every entry of metrics.jsonl.
         should_stop: asked after every step; `interrupted`, `terminated` or `hung up` saves and
@@ -70,12 +71,16 @@ def train(
     """
     if (config is None) == (resume is None):
         raise ConfigError("give either a configuration or a run to resume, not both")
+    if fresh_episode and resume is None:
+        raise ConfigError("--fresh-episode needs --resume", "a new run begins with one anyway")
     keep_freed_memory()
     caller = _Caller(on_progress, should_stop)
     path = Path(run_dir) if run_dir is not None else None
     with threadpool_limits(1, user_api="blas"), same_threads(), contextlib.ExitStack() as stack:
+        stack.enter_context(kept_globals())
         if resume is not None:
-            training = _resumed(stack, Path(resume), path, changes or {}, env_id, caller)
+            request = _Resume(Path(resume), path, changes or {}, env_id, fresh_episode)
+            training = _resumed(stack, request, caller)
         else:
             assert config is not None
             training = _fresh(stack, config, path, asked, caller)
@@ -89,6 +94,16 @@ class _Caller(NamedTuple):
     should_stop: Callable[[], str | None]
 
 
+class _Resume(NamedTuple):
+    """What was asked for of a run that is resumed; see `train`."""
+
+    path: Path
+    branch: Path | None
+    changes: Mapping[str, Any]
+    env_id: str | None
+    fresh_episode: bool
+
+
 def _fresh(
     stack: contextlib.ExitStack,
     request: TrainConfig,
@@ -97,12 +112,11 @@ def _fresh(
     caller: _Caller,
 ) -> Training:
     # Everything about the request is checked before anything is written.
-    config = run_settings(request, asked)
+    config, env = open_run(request, asked)
+    stack.callback(env.close)
     find_trackers(config.tracker)
     if config.video_every:
-        check_filmable(config.env, config.env_args, wrappers_of(config))
-    env = open_env(config, render=config.video_every > 0)
-    stack.callback(env.close)
+        env.check_renders()
     learner, device = make_learner(config, env.spec)
     where = path if path is not None else new_run_path(config.env, config.seed)
     run = RunDir(where, config.env, config.tracker)
@@ -117,21 +131,13 @@ def _fresh(
     return training
 
 
-def _resumed(
-    stack: contextlib.ExitStack,
-    path: Path,
-    branch: Path | None,
-    changes: Mapping[str, Any],
-    env_id: str | None,
-    caller: _Caller,
-) -> Training:
+def _resumed(stack: contextlib.ExitStack, request: _Resume, caller: _Caller) -> Training:
+    path, branch, changes, env_id, fresh_episode = request
     # The request is checked before the directory is touched, and the file read once it is ours.
     source = find_run(path, branch=branch is not None)
     header, _ = checkpoint.read_header(source)
     config = changed(header, changes, env_id)
     find_trackers(config.tracker)
-    if config.video_every:
-        check_filmable(header.spec.id, header.spec.args, header.spec.wrappers)
     run = RunDir(source.parent if branch is None else branch, config.env, config.tracker)
     stack.callback(run.close)
     if branch is not None:
@@ -146,6 +152,8 @@ def _resumed(
     agent_from(header, tensors)  # before a network is built as large as the header may say
     env = make_saved_env(header.spec, seed=config.seed, render=config.video_every > 0)
     stack.callback(env.close)
+    if config.video_every:
+        env.check_renders()
     try:
         learner, device = make_learner(config, env.spec)
         saved = Saved.of(header)
@@ -155,7 +163,7 @@ def _resumed(
         clock = Clock(counters.env_steps, saved.elapsed)
         training = Training(RunState(run, config, env, learner, counters, clock), device, *caller)
         stack.callback(training.close)
-        training.resume_from(tensors)
+        training.resume_from(tensors, fresh_episode)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"{source} cannot be resumed: {safe_text(str(error))[:200]}",

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from a2c_cli.algorithm.update import DivergedError
-from a2c_cli.envs.stream import play
+from a2c_cli.envs.stream import ReplayError, play
 from a2c_cli.errors import EnvError
 from a2c_cli.film.filmer import EpisodeFilmer
 from a2c_cli.tracking.session import open_trackers
@@ -46,8 +46,13 @@ class Training:
         self.reporter = Reporter(state, device, on_progress, warnings)
         self._obs: Any = None  # of a resumed run: where its episode goes on
 
-    def resume_from(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def resume_from(self, tensors: Mapping[str, NDArray[Any]], fresh_episode: bool = False) -> None:
         """Take the state of a checkpoint, the environment's last: it replays its episode.
+
+        Args:
+            tensors: of the checkpoint.
+            fresh_episode: begin a new episode instead. Where the environment cannot replay the
+                old one that is done anyway, with a warning.
 
         Raises:
             KeyError, ValueError, TypeError, EnvError: the state does not belong to this run.
@@ -56,7 +61,27 @@ class Training:
         if not self._state.counters.episode_over:
             self._filmer.begin(self._state.counters.episodes + 1)
         state = {k.removeprefix("env."): v for k, v in tensors.items() if k.startswith("env.")}
-        self._obs = self._state.env.set_state(state)
+        try:
+            if fresh_episode:
+                raise ReplayError("a fresh episode was asked for")
+            self._obs = self._state.env.set_state(state)
+        except ReplayError as error:
+            self._leave_episode(state, error.message)
+
+    def _leave_episode(self, state: Mapping[str, NDArray[Any]], why: str) -> None:
+        """Go on with a new episode: for the learner the old one was cut short, as by a limit."""
+        counters = self._state.counters
+        self._filmer.discard()
+        self._state.env.skip_episode(state)
+        if not counters.episode_over:
+            stats = self._state.learner.cut(state["obs"], self._state.spent)
+            if stats is not None:
+                counters.interval.add(stats)
+            self._warn(
+                f"the run goes on with a fresh episode, {counters.episode_length:,} steps of the"
+                f" last one are not counted: {why}"
+            )
+            counters.leave_episode()
 
     def open_trackers(self) -> None:
         """Start the trackers that the settings ask for, or resume them.

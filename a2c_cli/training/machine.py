@@ -17,6 +17,7 @@ from a2c_cli.algorithm.segment import Segment
 from a2c_cli.config.settings import Settings
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import A2CError
+from a2c_cli.policies.trainable import settled_torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -29,10 +30,11 @@ def make_learner(config: Settings, spec: EnvSpec) -> tuple[Learner, str]:
         ConfigError: the network does not fit the observations.
     """
     torch.set_num_threads(config.threads)
-    device, why = choose_device(config, spec)
-    precision = choose_precision(config, device)
-    where = f"{device.type} ({why}), {str(precision).removeprefix('torch.')} updates"
-    return Learner(config, spec, device, precision), where
+    with settled_torch():
+        device, why = choose_device(config, spec)
+        precision = choose_precision(config, device)
+        where = f"{device.type} ({why}), {str(precision).removeprefix('torch.')} updates"
+        return Learner(config, spec, device, precision), where
 
 
 @contextlib.contextmanager

@@ -64,6 +64,11 @@ class RunState:
         return self.counters.env_steps * self.env.spec.frame_skip
 
     @property
+    def spent(self) -> float:
+        """Share of the budget, for the schedules."""
+        return self.counters.env_steps / self.config.total_steps
+
+    @property
     def over(self) -> bool:
         """Whether the budget has been spent."""
         return self.counters.env_steps >= self.config.total_steps

@@ -286,8 +286,8 @@ def train_options() -> dict[str, Any]:
 
 def test_every_setting_has_one_option_spelt_like_it_and_every_option_is_documented() -> None:
     options = train_options()
-    own = {"run_dir", "resume", "config", "preset", "show_config", "json", "quiet", "help",
-           "help_all", "env_id"}  # fmt: skip
+    own = {"run_dir", "resume", "fresh_episode", "config", "preset", "show_config", "json", "quiet",
+           "help", "help_all", "env_id"}  # fmt: skip
     fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"unused"}
     named = {"env_arg" if name == "env_args" else name for name in fields}
     assert set(options) - own == named

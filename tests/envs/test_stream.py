@@ -17,6 +17,7 @@ class Tape:
         self.length, self.truncates = length, truncates
         self.log: list[str] = []
         self.age = self.game = 0
+        self.success: bool | None = None
 
     @property
     def lives(self) -> int:

@@ -103,6 +103,33 @@ def test_the_environment_s_arguments_can_be_others(cartpole_run: Path) -> None:
         evaluate(path, 1, env_args={"nothing": 1})
 
 
+def test_an_episode_without_an_end_is_cut_and_the_protocol_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(TrainConfig(env="tiny_envs:tiny/Endless-v0", total_steps=50), run_dir=tmp_path / "run")
+    monkeypatch.setattr("a2c_cli.evaluation.episodes.MOST_STEPS", 30)
+    path = tmp_path / "run" / "last.safetensors"
+    result = evaluate(path, 2, env_id="tiny_envs:tiny/Endless-v0")
+    assert result["lengths"] == [30, 30]
+    assert result["protocol"]["step_cap"] == 30
+    assert result["success_rate"] is None
+
+
+def test_successes_are_counted_where_the_environment_tells(cartpole_run: Path) -> None:
+    agent = load_agent(cartpole_run / "last.safetensors")
+    env = make_agent_env(agent, 0)
+    step = env.step
+
+    def told(action: Any) -> Any:
+        outcome = step(action)
+        env.success = outcome[2]
+        return outcome
+
+    env.step = told  # type: ignore[method-assign]
+    (episode,) = play_episodes(agent, 1, seed=0, env=env)
+    assert episode.success is True
+
+
 def test_an_episode_is_a_whole_game_whatever_lives_are_lost(breakout_run: Path) -> None:
     agent = load_agent(breakout_run / "last.safetensors")
     env = make_agent_env(agent, 5)

@@ -29,7 +29,7 @@ NAMED = ActionSpec("discrete", (2,), start=(-3,), meanings=("NOOP", "FIRE"))
 
 WRAPPERS = {
     "atari": {"frame_skip": 4, "screen_size": 84, "frame_stack": 4, "noop_max": 30},
-    "image": {"frame_stack": 4},
+    "image": {"frame_skip": 1, "frame_stack": 4, "resize": 0, "grayscale": False},
     "vector": {},
 }
 ENV_ARGS = st.dictionaries(

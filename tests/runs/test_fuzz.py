@@ -189,7 +189,6 @@ def test_numbers_that_are_not_finite(
         ("env.actions", np.full(40, 7)),
         ("env.episode", np.array([-3])),
         ("env.episode", np.zeros(0, np.int64)),
-        ("env.obs", np.zeros(4, np.float32)),
         ("learner.updates", np.zeros(0, np.int64)),
         ("learner.advantages", np.zeros(3)),
         ("learner.advantages", np.array([1.0, np.inf])),

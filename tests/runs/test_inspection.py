@@ -241,7 +241,7 @@ def test_a_picture_has_to_be_a_png_in_a_place_that_can_be_written(
     inspect(path, filters=tmp_path / "mine.png")  # it is ours now
 
 
-def test_the_tables_fit_a_narrow_terminal(
+def test_tables_in_a_pipe_are_not_cut_at_the_terminal_s_width(
     breakout_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from a2c_cli.terminal import results as report
@@ -250,7 +250,6 @@ def test_the_tables_fit_a_narrow_terminal(
     record = inspect(breakout_run / "last.safetensors", weights=True)
     report.inspection(record, json=False)
     lines = capsys.readouterr().out.splitlines()
-    assert max(len(line) for line in lines) <= 60
     assert "…" not in "".join(lines)
     totals = [line for line in lines if line.startswith("total ")]
     assert f"{record['parameters']:,}" in totals[0]

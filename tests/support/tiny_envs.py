@@ -249,6 +249,7 @@ for _name, _kind, _limit in (
     ("Bandit", Bandit, None),
     ("Chain", Chain, 50),
     ("Steady", Steady, 20),
+    ("Endless", Steady, None),
     ("Mortal", Mortal, None),
     ("Noise", Noise, None),
     ("Faulty", Faulty, None),

@@ -19,11 +19,11 @@ KINDS = {
     "reset": "raised in reset: RuntimeError: the door is locked",
     "nan-reward": "gave the reward nan",
     "huge-reward": "gave the reward 1e+300",
-    "no-reward": "raised in step: TypeError",
-    "nan-obs": "gave an observation that is not finite",
-    "shape": "gave an observation of shape (3,), its space says (2,)",
-    "text": "gave an observation that is no array",
-    "ragged": "gave an observation that is no array",
+    "no-reward": "gave the reward None",
+    "nan-obs": "outside its space: it is not finite",
+    "shape": "outside its space: it has shape (3,), its space says (2,)",
+    "text": "which is no number",
+    "ragged": "outside its space: it is no array",
     "short": "raised in step: ValueError",
 }
 

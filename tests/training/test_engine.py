@@ -322,11 +322,13 @@ def test_only_what_nothing_depends_on_can_be_changed(cartpole_run: Path) -> None
         train(resume=cartpole_run, changes={"gamma": 0.5})
 
 
-def test_an_environment_that_is_not_fixed_by_its_seed_cannot_be_resumed(tmp_path: Path) -> None:
+def test_an_environment_that_is_not_fixed_by_its_seed_goes_on_with_a_fresh_episode(
+    tmp_path: Path,
+) -> None:
     config = TrainConfig(env="tiny/Noise-v0", env_args={"seeded": False}, total_steps=50)
     train(config, run_dir=tmp_path / "run", should_stop=stop_after(20))
-    with pytest.raises(EnvError, match="randomness is not fixed"):
-        train(resume=tmp_path / "run")
+    result = train(resume=tmp_path / "run")
+    assert result.env_steps == 50
 
 
 def test_a_run_is_never_overwritten(cartpole_run: Path) -> None:

@@ -98,7 +98,7 @@ def test_an_environment_without_pictures_is_refused_before_anything_is_written(
     assert not run.exists()
     train(TrainConfig(env="tiny/Bandit-v0", total_steps=50), run_dir=run, should_stop=stop_after(9))
     before = {path: path.read_bytes() for path in run.iterdir()}
-    with pytest.raises(ConfigError, match="draws no pictures"):
+    with pytest.raises(EnvError, match="draws no pictures"):
         train(resume=run, changes={"video_every": 1})
     assert {path: path.read_bytes() for path in run.iterdir()} == before
 

@@ -138,7 +138,9 @@ def make_saved_env(spec: EnvSpec, *, seed: int, render: bool = False) -> Stream:
         env = make_env(spec.id, spec.args, spec.wrappers, seed=seed, render=render)
     except (UnknownEnvError, ConfigError) as error:  # nobody has typed it: not wrong usage
         raise EnvError(f"the checkpoint's environment: {error.message}", error.hint) from None
-    if env.spec != spec:
+    # Before 0.2 nothing was kept of what an observation is made of.
+    found = env.spec if spec.parts else dataclasses.replace(env.spec, parts=())
+    if found != spec:
         env.close()
         raise EnvError(f"{spec.id} is not the environment that the checkpoint describes")
     return env

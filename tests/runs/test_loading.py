@@ -60,3 +60,12 @@ def test_weights_that_do_not_fit_the_header_are_an_error(cartpole_run: Path) -> 
     ):
         with pytest.raises(CheckpointError):
             agent_from(header, broken)
+
+
+def test_a_description_from_before_there_were_parts_fits_too(cartpole_run: Path) -> None:
+    header, tensors = read_checkpoint(cartpole_run / "last.safetensors")
+    assert header.spec.parts
+    old = dataclasses.replace(header, spec=dataclasses.replace(header.spec, parts=()))
+    env = make_agent_env(agent_from(old, tensors), 0)
+    assert env.spec == header.spec
+    env.close()

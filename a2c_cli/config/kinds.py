@@ -63,7 +63,8 @@ class Kind:
 
     Args:
         name: as settings and headers call it.
-        pixels: whether an observation is (channels, height, width) uint8, else (features,) float32.
+        pixels: whether an observation is (channels, height, width) uint8, else (features,) float32,
+            among them the pixels of pictures where it has several parts.
         gray_stack: whether its channels are gray frames, one of them new at each step.
         wrappers: the settings of its preprocessing.
         convolutions: whether a network must begin with some; None if it may.
@@ -109,6 +110,7 @@ _ATARI = Kind(
         "life_loss": True,
     },
 )
+_OF_ONE_PICTURE = ("calibration_steps", "prediction_coef", "prediction_share")
 _PICTURES = ("frame_skip", "frame_stack", "resize", "grayscale")
 _IMAGE = Kind(
     name="image",
@@ -124,6 +126,18 @@ _IMAGE = Kind(
         "frame_skip": 1,
         "resize": 0,
         "grayscale": False,
+    },
+)
+_MIXED = Kind(
+    name="mixed",
+    pixels=False,
+    gray_stack=False,
+    wrappers=_PICTURES,
+    convolutions=True,
+    networks="nature, a3c, or layers that begin with a convolution",
+    defaults={
+        **{k: v for k, v in _IMAGE.defaults.items() if k not in _OF_ONE_PICTURE},
+        "normalize_obs": True,
     },
 )
 _VECTOR = Kind(
@@ -157,7 +171,7 @@ _VECTOR = Kind(
         "normalize_obs": True,
     },
 )
-KINDS = {kind.name: kind for kind in (_ATARI, _IMAGE, _VECTOR)}
+KINDS = {kind.name: kind for kind in (_ATARI, _IMAGE, _MIXED, _VECTOR)}
 PIXELS = tuple(name for name, kind in KINDS.items() if kind.pixels)
 UNPREPARED = tuple(name for name, kind in KINDS.items() if "resize" in kind.wrappers)
 SIGHTED = ("atari", *UNPREPARED)  # kinds with pictures in their observations

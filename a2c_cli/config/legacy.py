@@ -45,15 +45,13 @@ def without_gone(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     return kept
 
 
-def before_there_was(
-    settings: Mapping[str, Any], *, pixels: bool, continuous: bool
-) -> dict[str, Any]:
+def before_there_was(settings: Mapping[str, Any], *, kind: str, continuous: bool) -> dict[str, Any]:
     """A checkpoint's settings, and what its run did where there was no such setting yet."""
     absent: dict[str, Any] = {"critic_gain": 1.0}
     if not continuous:
         absent["entropy_floor"] = 0.0
-    if not pixels:
+    if kind == "vector":
         absent["policy_step"] = "gradient"
-    if pixels:
+    if kind in ("atari", "image"):
         absent |= {"prediction_coef": 0.0, "calibration_steps": 0}
     return {**absent, **settings}

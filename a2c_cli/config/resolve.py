@@ -94,7 +94,7 @@ def _defaults(kind: Kind, step: Any, numbers: int) -> dict[str, Value]:
         return by_kind | (CONTINUOUS | noise if numbers else {})
     if numbers:
         return by_kind | GRADIENT_CONTINUOUS
-    return by_kind if kind.pixels else by_kind | GRADIENT
+    return by_kind | GRADIENT if "policy_step" in by_kind else by_kind
 
 
 def _usable(name: str, kind: str, continuous: bool) -> bool:

@@ -261,9 +261,9 @@ class TrainConfig(Generic[Absent]):
         kinds=("atari",),
     )
     normalize_obs: bool | Absent = setting(
-        "normalise observations by their running mean and variance",
+        "normalise numbers in observations by their running mean and variance",
         PREPROCESSING,
-        kinds=("vector",),
+        kinds=("vector", "mixed"),
     )
 
     # --- keeping and watching: nothing learned depends on these

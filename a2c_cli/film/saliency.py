@@ -134,9 +134,10 @@ class Saliency:
             raise ConfigError(
                 f"--saliency-method cannot be {method!r}", f"choose {' or '.join(METHODS)}"
             )
-        if agent.spec.kind == "vector":
+        if agent.spec.obs_dtype != "uint8":
             raise ConfigError(
-                f"--saliency needs an agent that sees pixels, and {agent.spec.id} gives it numbers",
+                "--saliency needs an agent that sees one picture and nothing else, and"
+                f" {agent.spec.id} gives it numbers",
                 "leave --saliency out; --overlay works for every environment",
             )
         self._agent, self._method = agent, method

@@ -8,6 +8,7 @@ and record need, so they never import torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,7 +87,11 @@ class ActingNetwork:
         self._convs: ConvTorso | None = None
         self._hidden: _RowDense | None = None
         self._torsos: list[list[_Dense]] = []
-        if layout.convs:
+        self._pictures: list[ConvTorso] = []
+        for part in layout.of_pictures:
+            torso = ConvTorso(part.convs, part.conv_shapes, False, 1, self._activate)
+            self._pictures.append(torso)
+        if layout.conv_shapes:
             self._convs = ConvTorso(
                 layout.convs, layout.conv_shapes, layout.stacked, rows, self._activate
             )
@@ -121,6 +126,12 @@ class ActingNetwork:
             names = [f"torso.conv{i + 1}" for i in range(len(self._layout.convs))]
             pairs = [(self._weights[f"{n}.weight"], self._weights[f"{n}.bias"]) for n in names]
             self._convs.sync(pairs, self._layout.scale, self._weights["pixel_mean"])
+        for i, (torso, part) in enumerate(
+            zip(self._pictures, self._layout.of_pictures, strict=True)
+        ):
+            names = [f"torso.picture{i + 1}.conv{j + 1}" for j in range(len(part.convs))]
+            pairs = [(self._weights[f"{n}.weight"], self._weights[f"{n}.bias"]) for n in names]
+            torso.sync(pairs, part.scale, np.full(part.obs_shape, 127.5, np.float32))
 
     def forget(self) -> None:
         """Start remembering from the first row again."""
@@ -145,9 +156,21 @@ class ActingNetwork:
         x = obs
         if self._layout.scale != 1.0:
             x = (obs - self._weights["pixel_mean"]).reshape(-1) * np.float32(self._layout.scale)
+        if self._pictures:
+            x = self._joined(obs)
         features = [self._features(layers, x) for layers in self._torsos]
         # One torso serves both heads, or each has its own.
         return self._actor.forward(features[0]), float(self._critic.forward(features[-1])[0])
+
+    def _joined(self, obs: Obs) -> Floats:
+        """What the convolutions of each picture give, and the numbers behind them."""
+        found, offset = [], 0
+        for torso, shape in zip(self._pictures, self._layout.pictures, strict=True):
+            size = math.prod(shape)
+            torso.forward(obs[offset : offset + size].reshape(shape), -1)
+            found.append(torso.features[-1])
+            offset += size
+        return np.concatenate([*found, obs[offset:]])
 
     def _features(self, layers: list[_Dense], x: Floats) -> Floats:
         for layer in layers:

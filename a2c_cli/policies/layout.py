@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from a2c_cli.config.kinds import KINDS
 from a2c_cli.config.networks import Conv, parse_network
@@ -29,6 +29,8 @@ class Layout:
         scale: factor on the observation (1/255 for pixels).
         stacked: whether the channels are gray frames, one of them new at each step.
         predictions: cells whose change is predicted (see prediction.py); 0 for no such head.
+        pictures: (channels, height, width) of each picture of a mixed observation: each has
+            convolutions of its own, and the numbers join them before the first hidden layer.
     """
 
     obs_shape: tuple[int, ...]
@@ -41,11 +43,25 @@ class Layout:
     scale: float
     stacked: bool
     predictions: int = 0
+    pictures: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def of_pictures(self) -> list[Layout]:
+        """Of a mixed observation: the convolutions of each picture, as layouts of their own."""
+        return [
+            replace(self, obs_shape=shape, hidden=(), scale=1.0 / 255.0, pictures=())
+            for shape in self.pictures
+        ]
+
+    @property
+    def features(self) -> int:
+        """Of a mixed observation: how many numbers stand behind the pictures."""
+        return self.obs_shape[0] - sum(math.prod(shape) for shape in self.pictures)
 
     @property
     def conv_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(channels, height, width) of the input and of each convolution's output."""
-        if not self.convs:
+        if not self.convs or self.pictures:
             return ()
         channels, height, width = self.obs_shape
         shapes = [(channels, height, width)]
@@ -58,10 +74,9 @@ class Layout:
     @property
     def flat_features(self) -> int:
         """Units that enter the first fully connected layer."""
-        size = 1
-        for n in self.conv_shapes[-1] if self.convs else self.obs_shape:
-            size *= n
-        return size
+        if self.pictures:
+            return self.features + sum(part.flat_features for part in self.of_pictures)
+        return math.prod(self.conv_shapes[-1] if self.convs else self.obs_shape)
 
     @property
     def head_features(self) -> int:
@@ -72,10 +87,12 @@ class Layout:
         """Shape of every parameter by its torch name, without building the network."""
         shapes: dict[str, tuple[int, ...]] = {}
         for torso in ("torso",) if self.shared else ("torso", "critic_torso"):
-            for i, conv in enumerate(self.convs):
-                weight = (conv.channels, self.conv_shapes[i][0], conv.kernel, conv.kernel)
-                shapes[f"{torso}.conv{i + 1}.weight"] = weight
-                shapes[f"{torso}.conv{i + 1}.bias"] = (conv.channels,)
+            parts = {f"{torso}.picture{n + 1}": p for n, p in enumerate(self.of_pictures)}
+            for place, part in (parts or {torso: self}).items():
+                for i, conv in enumerate(self.convs):
+                    weight = (conv.channels, part.conv_shapes[i][0], conv.kernel, conv.kernel)
+                    shapes[f"{place}.conv{i + 1}.weight"] = weight
+                    shapes[f"{place}.conv{i + 1}.bias"] = (conv.channels,)
             features = self.flat_features
             for i, units in enumerate(self.hidden):
                 shapes[f"{torso}.hidden{i + 1}.weight"] = (units, features)
@@ -102,14 +119,17 @@ class Layout:
         2 · k² · c_in · c_out · height_out · width_out for a convolution, 2 · in · out for a fully
         connected layer; the biases' additions are in them, as a product has one fewer than that.
         """
-        shapes = self.conv_shapes
         count: dict[str, int] = {}
         for name, shape in self.parameter_shapes().items():
             layer, _, kind = name.rpartition(".")
             if kind == "weight":
                 places = 1
                 if len(shape) == 4:
-                    places = math.prod(shapes[int(layer.rpartition("conv")[2])][1:])
+                    part = self
+                    if self.pictures:
+                        number = layer.partition("picture")[2].partition(".")[0]
+                        part = self.of_pictures[int(number) - 1]
+                    places = math.prod(part.conv_shapes[int(layer.rpartition("conv")[2])][1:])
                 count[layer] = 2 * math.prod(shape) * places
                 if layer == "predictor":  # nothing is predicted to act
                     count[layer] = 0
@@ -139,11 +159,13 @@ def make_layout(settings: Settings, spec: EnvSpec) -> Layout:
         scale=1.0 / 255.0 if spec.obs_dtype == "uint8" else 1.0,
         stacked=KINDS[spec.kind].gray_stack,
         predictions=math.prod(grid(*spec.obs_shape[1:])) if settings.prediction_coef else 0,
+        pictures=spec.pictures,
     )
-    if convs and min(n for shape in layout.conv_shapes for n in shape) < 1:
-        raise ConfigError(
-            f"frames of {spec.obs_shape[1]}x{spec.obs_shape[2]} pixels are too small for"
-            f" --network {settings.network}",
-            "choose smaller kernels, as in --network 16@4/2,32@3/1,256, or larger frames",
-        )
+    for part in layout.of_pictures or [layout]:
+        if convs and min(n for shape in part.conv_shapes for n in shape) < 1:
+            raise ConfigError(
+                f"frames of {part.obs_shape[1]}x{part.obs_shape[2]} pixels are too small for"
+                f" --network {settings.network}",
+                "choose smaller kernels, as in --network 16@4/2,32@3/1,256, or larger frames",
+            )
     return layout

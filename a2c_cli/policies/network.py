@@ -17,6 +17,7 @@ class ActorCritic(nn.Module):
     """π(·|s) and V(s) from one observation batch.
 
     Pixels: one torso of convolutions and at most one hidden layer, shared by two linear heads.
+    Both: convolutions for each picture, whose features and the numbers share hidden layers.
     Vectors: two torsos, so that the value's gradient does not move the policy's features.
 
     Args:
@@ -81,7 +82,7 @@ class ActorCritic(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """What enters the actor (and the predictor), and the critic: (N, features) float32."""
         reduced = precision != torch.float32
-        x = obs.to(precision)
+        x = obs if self.layout.pictures else obs.to(precision)  # numbers keep their digits
         if self.layout.scale != 1.0:  # differences of whole numbers up to 255: exact in bfloat16
             x = (x - self.pixel_mean.to(precision)) / 255.0
         with torch.autocast(obs.device.type, precision, enabled=reduced):
@@ -92,18 +93,53 @@ class ActorCritic(nn.Module):
 
 def _torso(layout: Layout) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if layout.pictures:
+        return _MixedTorso(layout)
     for i, conv in enumerate(layout.convs):
         channels = layout.conv_shapes[i][0]
         layers[f"conv{i + 1}"] = nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride)
         layers[f"conv{i + 1}_act"] = _ACTIVATIONS[layout.activation]()
     # Channels last: the order in which the acting path has the features in memory.
     layers["flatten"] = _FlattenChannelsLast() if layout.convs else nn.Flatten()
+    return nn.Sequential(layers | _hidden(layout))
+
+
+def _hidden(layout: Layout) -> OrderedDict[str, nn.Module]:
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
     features = layout.flat_features
     for i, units in enumerate(layout.hidden):
         layers[f"hidden{i + 1}"] = nn.Linear(features, units)
         layers[f"hidden{i + 1}_act"] = _ACTIVATIONS[layout.activation]()
         features = units
-    return nn.Sequential(layers)
+    return layers
+
+
+class _MixedTorso(nn.Sequential):
+    """Convolutions for each picture of an observation; the numbers join behind them.
+
+    Pixels are taken as (x - 127.5) / 255. The hidden layers are the modules that it is a sequence
+    of.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(_hidden(layout))
+        self._layout = layout
+        for i, part in enumerate(layout.of_pictures):
+            self.add_module(f"picture{i + 1}", _torso(part))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, features) from (N, pixels and numbers)."""
+        found, offset = [], 0
+        for i, shape in enumerate(self._layout.pictures):
+            size = math.prod(shape)
+            pixels = x[:, offset : offset + size].reshape(-1, *shape)
+            found.append(self.get_submodule(f"picture{i + 1}")((pixels - 127.5) / 255.0))
+            offset += size
+        joined = torch.cat([*found, x[:, offset:]], dim=1)
+        for name, layer in self.named_children():
+            if name.startswith("hidden"):
+                joined = layer(joined)
+        return joined
 
 
 class _FlattenChannelsLast(nn.Module):

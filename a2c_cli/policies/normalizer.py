@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from a2c_cli.envs.spec import EnvSpec
+
 _CLIP = 10.0  # standard deviations; the bound that OpenAI's baselines set
 
 
@@ -18,17 +20,19 @@ class ObsNormalizer:
     use it (arXiv 2410.14606).
 
     Args:
-        features: length of an observation.
+        features: how many numbers are normalised, the last ones of an observation.
+        pixels: how many values stand before them and are left as they are.
     """
 
-    def __init__(self, features: int) -> None:
-        self.count = 0
+    def __init__(self, features: int, pixels: int = 0) -> None:
+        self.count, self._pixels = 0, pixels
         self.mean = np.zeros(features)
         self.squares = np.zeros(features)  # Σ (x - mean)²
 
     def update(self, obs: NDArray[np.floating[Any]]) -> None:
         """Take one observation into account."""
         self.count += 1
+        obs = obs[self._pixels :]
         delta = obs - self.mean
         self.mean += delta / self.count
         self.squares += delta * (obs - self.mean)
@@ -38,8 +42,11 @@ class ObsNormalizer:
         if self.count < 2:
             return obs.astype(np.float32)
         deviation = np.sqrt(self.squares / self.count) + 1e-8
-        scaled = (obs - self.mean) / deviation
-        return np.clip(scaled, -_CLIP, _CLIP).astype(np.float32)
+        scaled = (obs[self._pixels :] - self.mean) / deviation
+        numbers = np.clip(scaled, -_CLIP, _CLIP).astype(np.float32)
+        if not self._pixels:
+            return numbers
+        return np.concatenate([obs[: self._pixels], numbers], dtype=np.float32)
 
     def get_state(self) -> dict[str, NDArray[np.float64]]:
         """Plain arrays for a checkpoint."""
@@ -63,3 +70,8 @@ class ObsNormalizer:
         self.count = int(state["obs_count"][0])
         self.mean[...] = state["obs_mean"]
         self.squares[...] = state["obs_squares"]
+
+
+def normalizer_of(spec: EnvSpec) -> ObsNormalizer:
+    """One that has seen nothing yet, for an environment with numbers in its observations."""
+    return ObsNormalizer(spec.features, spec.obs_shape[0] - spec.features)

@@ -30,7 +30,7 @@ from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.policies.gradient import TorsoGradient
 from a2c_cli.policies.layout import make_layout
 from a2c_cli.policies.network import ActorCritic
-from a2c_cli.policies.normalizer import ObsNormalizer
+from a2c_cli.policies.normalizer import normalizer_of
 from a2c_cli.rng import make_generator, pack_generator, unpack_generator
 
 _MOST_REMEMBERED = 2048  # observations, about 40 KB each
@@ -92,7 +92,7 @@ class Trainable:
         weights = {name: p.detach().cpu().numpy() for name, p in self.network.state_dict().items()}
         # The closing observation of each segment included.
         observations = c.segments_per_update * (c.n_steps + 1)
-        remembers = bool(layout.convs) and c.n_steps > 0 and observations <= _MOST_REMEMBERED
+        remembers = bool(layout.conv_shapes) and c.n_steps > 0 and observations <= _MOST_REMEMBERED
         self._gradient: TorsoGradient | None = None
         if remembers and device.type == "cpu":
             torso = list(self.network.torso.parameters())
@@ -102,7 +102,7 @@ class Trainable:
             spec,
             layout,
             weights,
-            ObsNormalizer(spec.obs_shape[0]) if c.normalize_obs else None,
+            normalizer_of(spec) if c.normalize_obs else None,
             make_generator(c.seed, 1),
             0 if self._gradient is None else observations,
         )

@@ -139,8 +139,7 @@ def from_document(document: Mapping[str, Any]) -> Header:
         settings = without_gone(read.config, f"written by a2c {wrote}")
     except ConfigError as error:
         raise CheckpointError(error.message, error.hint) from None
-    pixels = KINDS[spec.kind].pixels
-    settings = before_there_was(settings, pixels=pixels, continuous=spec.continuous)
+    settings = before_there_was(settings, kind=spec.kind, continuous=spec.continuous)
     config = resolve(from_dict(settings), spec.kind, numbers=spec.numbers)
     wrappers = wrappers_of(config)
     # Earlier versions had less preprocessing, and did what is the neutral value now.
@@ -177,6 +176,12 @@ def _check_spec(spec: EnvSpec) -> None:
         raise ValueError("unknown kind of environment or action")
     if len(spec.obs_shape) != KINDS[spec.kind].obs_dimensions or 0 in spec.obs_shape:
         raise ValueError("obs_shape does not fit the kind of environment")
+    if bool(spec.pictures) != (spec.kind == "mixed") or not all(
+        len(shape) == 3 and math.prod(shape) for shape in spec.pictures
+    ):
+        raise ValueError("the pictures do not fit the kind of environment")
+    if spec.features < 0:
+        raise ValueError("the pictures are larger than the observation")
     if spec.obs_dtype != KINDS[spec.kind].obs_dtype:
         raise ValueError("obs_dtype does not fit the kind of environment")
     bounds = (spec.action.low, spec.action.high) if spec.continuous else (spec.action.start,)

@@ -173,9 +173,10 @@ def _silent_units(
     from a2c_cli.runs.loading import agent_from, make_agent_env
 
     agent = agent_from(header, tensors)
-    if agent.layout.activation != "relu" or not agent.layout.convs:
+    if agent.layout.activation != "relu" or not agent.layout.conv_shapes:
         raise ConfigError(
-            "--play watches networks with convolutions and ReLU units", "leave --play out"
+            "--play watches networks with ReLU units and convolutions over one picture",
+            "leave --play out",
         )
     memories = agent.network.memories  # of the last observation; rewritten by each act()
     woken = [np.zeros(memory.shape[-1], bool) for memory in memories]

@@ -13,7 +13,7 @@ from a2c_cli.envs.make import Stream, make_env
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import CheckpointError, ConfigError, EnvError, UnknownEnvError
 from a2c_cli.policies.agent import Agent
-from a2c_cli.policies.normalizer import ObsNormalizer
+from a2c_cli.policies.normalizer import normalizer_of
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
 from a2c_cli.runs.header import Header
@@ -42,7 +42,7 @@ def agent_from(header: Header, tensors: Tensors) -> Agent:
         weights[name] = array
     normalizer = None
     if header.config.normalize_obs:
-        normalizer = ObsNormalizer(header.spec.obs_shape[0])
+        normalizer = normalizer_of(header.spec)
         part = {k.removeprefix("normalizer."): v for k, v in tensors.items() if "normalizer." in k}
         try:
             normalizer.set_state(part)
@@ -138,8 +138,9 @@ def make_saved_env(spec: EnvSpec, *, seed: int, render: bool = False) -> Stream:
         env = make_env(spec.id, spec.args, spec.wrappers, seed=seed, render=render)
     except (UnknownEnvError, ConfigError) as error:  # nobody has typed it: not wrong usage
         raise EnvError(f"the checkpoint's environment: {error.message}", error.hint) from None
-    # Before 0.2 nothing was kept of what an observation is made of.
-    found = env.spec if spec.parts else dataclasses.replace(env.spec, parts=())
+    found = env.spec
+    if not spec.parts:  # earlier versions did not write down what an observation is made of
+        found = dataclasses.replace(found, parts=(), frames_per_step=spec.frames_per_step)
     if found != spec:
         env.close()
         raise EnvError(f"{spec.id} is not the environment that the checkpoint describes")

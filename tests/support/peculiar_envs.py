@@ -143,6 +143,41 @@ class Scalar(Plain):
         return np.array([action.item()])
 
 
-for _kind in (Plain, Shared, Counting, Chance, Device, Once, Moves, Prints, Exits, Torch, Scalar):
+class Robot(Plain):
+    """A camera, joints and what is asked of it; the camera and the joints tell what pays."""
+
+    observation_space = spaces.Dict(
+        camera=spaces.Box(0, 255, (40, 44, 3), np.uint8),
+        joints=spaces.Box(-np.inf, np.inf, (2,), np.float64),
+        task=spaces.Text(10),
+    )
+    action_space = spaces.MultiDiscrete([2, 2])
+
+    def obs(self) -> Any:
+        self.bright = int(self.np_random.integers(2))
+        self.bent = int(self.np_random.integers(2))
+        camera = np.full((40, 44, 3), 20 + 200 * self.bright, np.uint8)
+        return {"camera": camera, "joints": np.array([1e8 + self.bent, 0.0]), "task": "go"}
+
+    def step(self, action: Any) -> Any:
+        paid = float(action[0] == self.bright) / 2 + float(action[1] == self.bent) / 2
+        obs, _, over, cut, info = super().step(action)
+        return obs, paid, over, cut, info
+
+
+for _kind in (
+    Plain,
+    Shared,
+    Counting,
+    Chance,
+    Device,
+    Once,
+    Moves,
+    Prints,
+    Exits,
+    Torch,
+    Scalar,
+    Robot,
+):
     if f"odd/{_kind.__name__}-v0" not in gymnasium.registry:
         gymnasium.register(f"odd/{_kind.__name__}-v0", entry_point=_kind)

@@ -14,9 +14,10 @@ import numpy as np
 import peculiar_envs
 import pytest
 import torch
+from compare_runs import assert_same_run, stop_after
 from process import run_python
 
-from a2c_cli import TrainConfig, train
+from a2c_cli import TrainConfig, evaluate, train
 from a2c_cli.errors import EnvError
 from a2c_cli.runs.checkpoint import read_checkpoint
 
@@ -124,3 +125,24 @@ def test_what_an_environment_prints_is_no_result() -> None:
     assert outcome.stdout.startswith(f'env = "{env}"')
     assert "python talks" in outcome.stderr
     assert "the system talks" in outcome.stderr
+
+
+def test_pictures_and_numbers_are_seen_together(tmp_path: Path) -> None:
+    config = TrainConfig(env="odd/Robot-v0", total_steps=325, n_steps=32, network="4@8/4,16")
+    train(config, run_dir=tmp_path / "a")
+    train(config, run_dir=tmp_path / "b", should_stop=stop_after(205))
+    train(resume=tmp_path / "b")
+    header, tensors = read_checkpoint(tmp_path / "b" / "last.safetensors")
+    assert header.spec.kind == "mixed"
+    assert header.spec.pictures == ((12, 40, 44),)
+    assert tensors["network.torso.picture1.conv1.weight"].shape == (4, 12, 8, 8)
+    assert tensors["network.torso.hidden1.weight"].shape == (16, 4 * 9 * 10 + 2)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    result = evaluate(tmp_path / "a" / "last.safetensors", 2)
+    assert len(result["returns"]) == 2
+
+
+@pytest.mark.slow
+def test_what_takes_both_is_learned(tmp_path: Path) -> None:
+    run("Robot", tmp_path / "r", 30_000, network="4@8/4,32")
+    assert np.mean(metrics(tmp_path / "r")[-100:]) > 9.0  # 5 by chance, 7.5 with one of them

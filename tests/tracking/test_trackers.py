@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -29,7 +30,8 @@ from a2c_cli.tracking.tracker import find_tracker
 
 ALL = ("tensorboard", "wandb", "trackio")
 for package in ALL:
-    pytest.importorskip(package, reason=f"{package} is not installed (extra {package})")
+    if importlib.util.find_spec(package) is None:  # not imported: Trackio reads its settings then
+        pytest.skip(f"{package} is not installed (extra {package})", allow_module_level=True)
 CONFIG: dict[str, Any] = {
     "env": "CartPole-v1", "total_steps": 1600, "log_every": 200, "seed": 3, "eval_every": 400,
     "eval_episodes": 1, "n_steps": 32,

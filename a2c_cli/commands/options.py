@@ -183,8 +183,8 @@ def describe_default(name: str) -> str:
     if not values:
         return ""
     shown = {kind: _show(value) for kind, value in values.items()}
-    if shown.get("mixed") == shown.get("image"):  # it differs in little else than its name
-        shown.pop("mixed", None)
+    if shown.get("mixed") in (shown.get("image"), shown.get("vector")):
+        shown.pop("mixed", None)  # one of these in all that differs
     if shown.get("atari") == shown.get("image") and "atari" in shown:
         shown = {"pixels": shown.pop("atari"), **shown}
         del shown["image"]

@@ -136,7 +136,7 @@ class Saliency:
             )
         if agent.spec.obs_dtype != "uint8":
             raise ConfigError(
-                "--saliency needs an agent that sees one picture and nothing else, and"
+                "--saliency needs an agent that sees the pixels of one picture, and"
                 f" {agent.spec.id} gives it numbers",
                 "leave --saliency out; --overlay works for every environment",
             )

@@ -88,6 +88,7 @@ class ActingNetwork:
         self._hidden: _RowDense | None = None
         self._torsos: list[list[_Dense]] = []
         self._pictures: list[ConvTorso] = []
+        self._gain = np.float32(layout.gain)
         for part in layout.of_pictures:
             torso = ConvTorso(part.convs, part.conv_shapes, False, 1, self._activate)
             self._pictures.append(torso)
@@ -170,7 +171,7 @@ class ActingNetwork:
             torso.forward(obs[offset : offset + size].reshape(shape), -1)
             found.append(torso.features[-1])
             offset += size
-        return np.concatenate([*found, obs[offset:]])
+        return np.concatenate([*found, self._gain * obs[offset:]])
 
     def _features(self, layers: list[_Dense], x: Floats) -> Floats:
         for layer in layers:

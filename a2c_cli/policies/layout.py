@@ -59,6 +59,18 @@ class Layout:
         return self.obs_shape[0] - sum(math.prod(shape) for shape in self.pictures)
 
     @property
+    def gain(self) -> float:
+        """Of a mixed observation: the factor on its numbers, √(features of pictures / numbers).
+
+        Else two numbers beside 3,136 features would hardly be heard: with it both sides weigh the
+        same at the start.
+        """
+        if not self.features:
+            return 1.0
+        seen = sum(part.flat_features for part in self.of_pictures)
+        return max(1.0, math.sqrt(seen / self.features))
+
+    @property
     def conv_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(channels, height, width) of the input and of each convolution's output."""
         if not self.convs or self.pictures:

@@ -117,8 +117,8 @@ def _hidden(layout: Layout) -> OrderedDict[str, nn.Module]:
 class _MixedTorso(nn.Sequential):
     """Convolutions for each picture of an observation; the numbers join behind them.
 
-    Pixels are taken as (x - 127.5) / 255. The hidden layers are the modules that it is a sequence
-    of.
+    Pixels are taken as (x - 127.5) / 255, numbers times `Layout.gain`. The hidden
+    layers are the modules that it is a sequence of.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -135,7 +135,7 @@ class _MixedTorso(nn.Sequential):
             pixels = x[:, offset : offset + size].reshape(-1, *shape)
             found.append(self.get_submodule(f"picture{i + 1}")((pixels - 127.5) / 255.0))
             offset += size
-        joined = torch.cat([*found, x[:, offset:]], dim=1)
+        joined = torch.cat([*found, self._layout.gain * x[:, offset:]], dim=1)
         for name, layer in self.named_children():
             if name.startswith("hidden"):
                 joined = layer(joined)

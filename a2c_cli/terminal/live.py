@@ -49,6 +49,7 @@ def _introduction(p: Progress) -> list[str]:
     frames = f" ({p.total_frames:,} frames)" if p.total_frames != p.total_steps else ""
     return [
         f"training on {p.env_id} {start}to {p.total_steps:,} steps{frames}",
+        *([f"sees     {p.summary}"] if p.summary else []),
         f"device   {p.device}",
         f"run      {p.run_dir}",
         *(f"curves   {place}" for place in p.trackers),

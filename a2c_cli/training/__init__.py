@@ -7,5 +7,6 @@
 - log:      the entries of metrics.jsonl; guards: warnings about runs that go wrong
 - saving:   the checkpoints; best: which one is the best
 - progress: what a run reports of itself
+- summary:  what was made of the environment, in one line
 - machine:  device, precision, memory
 """

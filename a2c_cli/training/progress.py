@@ -10,6 +10,7 @@ from pathlib import Path
 from a2c_cli.algorithm.update import UpdateStats
 from a2c_cli.training.machine import peak_memory_mb
 from a2c_cli.training.state import RunState
+from a2c_cli.training.summary import summarize_sight
 
 _REPORT_SECONDS = 0.25  # between two calls of on_progress
 
@@ -59,6 +60,7 @@ class Progress:
     memory_mb: float  # the most that the process has had resident
     saved_step: int  # env_steps of last.safetensors
     films: int  # finished in videos/ since this process began
+    summary: str = ""  # what was made of the environment
     note: str = ""  # what the user should know about how this run was resumed
     warnings: tuple[str, ...] = ()  # those that are new since the last Progress
 
@@ -107,6 +109,8 @@ class Reporter:
         self._reported_at = time.perf_counter()
         self.stats: UpdateStats | None = None  # of the newest update
         self.trackers: tuple[str, ...] = ()  # where to look at each
+        layout = state.learner.network.layout
+        self._summary = summarize_sight(state.env.spec, layout, state.config.network)
         self.note = ""  # what the user should know about how this run was resumed
 
     @property
@@ -153,6 +157,7 @@ class Reporter:
                 memory_mb=peak_memory_mb(),
                 saved_step=saved_step,
                 films=films,
+                summary=self._summary,
                 note=self.note,
                 warnings=self._warnings.take(),
             )

@@ -229,7 +229,7 @@ def test_every_environment_that_renders_has_a_panel(env: str, tmp_path: Path) ->
 def test_saliency_needs_pixels_and_says_so_before_anything_is_written(
     cartpole_run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="sees one picture"):
+    with pytest.raises(ConfigError, match="pixels of one picture"):
         film_games(
             cartpole_run / "last.safetensors", 1, output=tmp_path / "new", saliency="gradient"
         )

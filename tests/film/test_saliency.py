@@ -154,7 +154,7 @@ def test_a_network_of_all_zeros_shows_nothing() -> None:
 
 def test_numbers_have_no_places_to_look_at() -> None:
     agent, _ = make_pair(vector_spec())
-    with pytest.raises(ConfigError, match="sees one picture") as caught:
+    with pytest.raises(ConfigError, match="pixels of one picture") as caught:
         Saliency(agent, "gradient")
     assert "--overlay" in caught.value.hint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,18 @@ def pixel_spec(
     return EnvSpec("made/Pixels", kind, shape, "uint8", action)
 
 
+def mixed_spec(*pictures: tuple[int, int, int], numbers: int) -> EnvSpec:
+    size = sum(math.prod(picture) for picture in pictures) + numbers
+    wrappers = {"frame_skip": 1, "frame_stack": 1, "resize": 0, "grayscale": False}
+    return EnvSpec("made/Mixed", "mixed", (size,), "float32", DISCRETE,
+                   wrappers=wrappers, pictures=pictures)  # fmt: skip
+
+
 def settings_for(spec: EnvSpec, **values: Any) -> TrainConfig:
     """A run's settings: plain gradient steps, the first of them learned from, unless told else."""
     plain: dict[str, Any] = {"policy_step": "gradient"}
     if spec.kind != "vector":
-        plain = {"calibration_steps": 0}
+        plain = {"calibration_steps": 0} if spec.kind != "mixed" else {}
     values = {**plain, **values}
     return resolve(TrainConfig(env=spec.id, **values), spec.kind, numbers=spec.numbers)
 

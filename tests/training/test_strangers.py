@@ -14,12 +14,13 @@ import numpy as np
 import peculiar_envs
 import pytest
 import torch
-from compare_runs import assert_same_run, stop_after
+from compare_runs import stop_after
 from process import run_python
 
 from a2c_cli import TrainConfig, evaluate, train
 from a2c_cli.errors import EnvError
 from a2c_cli.runs.checkpoint import read_checkpoint
+from a2c_cli.training.progress import Progress
 
 
 @pytest.fixture(autouse=True)
@@ -128,18 +129,21 @@ def test_what_an_environment_prints_is_no_result() -> None:
 
 
 def test_pictures_and_numbers_are_seen_together(tmp_path: Path) -> None:
+    told: list[Progress] = []
     config = TrainConfig(env="odd/Robot-v0", total_steps=325, n_steps=32, network="4@8/4,16")
-    train(config, run_dir=tmp_path / "a")
+    train(config, run_dir=tmp_path / "a", on_progress=told.append)
     train(config, run_dir=tmp_path / "b", should_stop=stop_after(205))
     train(resume=tmp_path / "b")
     header, tensors = read_checkpoint(tmp_path / "b" / "last.safetensors")
-    assert header.spec.kind == "mixed"
     assert header.spec.pictures == ((12, 40, 44),)
     assert tensors["network.torso.picture1.conv1.weight"].shape == (4, 12, 8, 8)
     assert tensors["network.torso.hidden1.weight"].shape == (16, 4 * 9 * 10 + 2)
-    assert_same_run(tmp_path / "a", tmp_path / "b")
-    result = evaluate(tmp_path / "a" / "last.safetensors", 2)
-    assert len(result["returns"]) == 2
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert len(evaluate(tmp_path / "a" / "last.safetensors", 2)["returns"]) == 2
+    assert told[0].summary == (
+        "mixed observation: camera uint8 picture 40x44x3, joints 2 numbers, task text (left out),"
+        " as 12x40x44 beside 2 numbers; action: choices of 2x2; network: 4@8/4,16, 8.97k parameters"
+    )
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ Examples:
   a2c train --env CartPole-v1 --total-steps 300000 --seed 1
   a2c train --env ALE/Pong-v5 --learning-rate 1e-3 --run-dir checkpoints/pong
   a2c train --resume checkpoints/pong
-  a2c train --resume checkpoints/pong/best.safetensors --run-dir checkpoints/branch
+  a2c train --resume checkpoints/pong/last.safetensors --run-dir checkpoints/branch
   a2c train --env Pendulum-v1 --show-config > pendulum.toml
   a2c train --env CartPole-v1 --video-every 50 --tracker tensorboard
 """

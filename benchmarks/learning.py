@@ -6,8 +6,9 @@
 
 Writes benchmarks/results/learning/ENV-STEPS.json: for every seed the mean raw return of the last
 100 training episodes at the end and along the way, when (steps, seconds) it first reached a human
-tester's score where one is known, the wall-clock seconds and the command. Runs
-stay under --directory and are resumed if the script was stopped.
+tester's score where one is known, the wall-clock seconds and the command. Runs stay under
+--directory and are resumed if the script was stopped; seeds that the file already holds stay in
+it, as long as they were trained with the same defaults and options.
 """
 
 from __future__ import annotations
@@ -67,6 +68,16 @@ def train(
     }
 
 
+def joined(
+    output: Path, document: dict[str, Any], runs: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """`runs` and those of other seeds that `output` holds of the same experiment, by seed."""
+    held = json.loads(output.read_text()) if output.exists() else {}
+    by_seed = {run["seed"]: run for run in held.pop("runs", []) if held == document}
+    by_seed.update((run["seed"], run) for run in runs)
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
 def main() -> None:
     """Train the seeds, print and keep what came out."""
     own, options = sys.argv[1:], []
@@ -98,9 +109,8 @@ def main() -> None:
         "total_steps": args.total_steps,
         "options": options,
         "defaults": ".".join(__version__.split(".")[:2]),  # whose they are, where none is given
-        "runs": runs,
     }
-    output.write_text(json.dumps(document, indent=1) + "\n")
+    output.write_text(json.dumps({**document, "runs": joined(output, document, runs)}, indent=1) + "\n")
     for run in runs:
         print(f"seed {run['seed']}  {run['mean_return_100']:10.2f}  {run['seconds']:7.0f} s")
 

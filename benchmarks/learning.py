@@ -110,7 +110,9 @@ def main() -> None:
         "options": options,
         "defaults": ".".join(__version__.split(".")[:2]),  # whose they are, where none is given
     }
-    output.write_text(json.dumps({**document, "runs": joined(output, document, runs)}, indent=1) + "\n")
+    output.write_text(
+        json.dumps({**document, "runs": joined(output, document, runs)}, indent=1) + "\n"
+    )
     for run in runs:
         print(f"seed {run['seed']}  {run['mean_return_100']:10.2f}  {run['seconds']:7.0f} s")
 

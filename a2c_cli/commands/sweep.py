@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -113,17 +114,8 @@ def sweep(
     raise_stopped()
     lists = plan.parse_lists(set_ or [])
     base = options.read_recipe(preset, config, {"env": env or envs, "tracker": tracker})
-    base.pop("seed", None)  # of one run
     recipe_env = [base.pop("env")] if "env" in base else []
-    base["env_args"] = {**base.get("env_args", {}), **options.parse_env_args(env_arg or [])}
-    if tracker:
-        base["tracker"] = tracker
-    if total_steps is not None:
-        if "total_steps" in lists:
-            raise ConfigError(
-                "total_steps is given both by --total-steps and by --set", "leave one out"
-            )
-        base["total_steps"] = total_steps
+    _overlay(base, lists, env_arg or [], tracker or [], total_steps)
     request = plan.Request(
         envs=plan.named_envs(env or ([] if envs else recipe_env), envs or []),
         seeds=plan.parse_seeds(seeds),
@@ -154,15 +146,45 @@ def sweep(
             request, run_dir, make_backend, show, lambda: ask_to_stop(quiet), announce
         )
     table.show_result(record, json=json)
+    raise typer.Exit(_last_words(record, stopped, quiet, next_commands=not json))
+
+
+def _overlay(
+    base: dict[str, Any],
+    lists: Mapping[str, Any],
+    env_arg: list[str],
+    tracker: list[str],
+    total_steps: int | None,
+) -> None:
+    """Put what the command line says of every trial over the recipe's settings in `base`."""
+    base.pop("seed", None)  # of one run
+    base["env_args"] = {**base.get("env_args", {}), **options.parse_env_args(env_arg)}
+    if tracker:
+        base["tracker"] = tracker
+    if total_steps is not None:
+        if "total_steps" in lists:
+            raise ConfigError(
+                "total_steps is given both by --total-steps and by --set", "leave one out"
+            )
+        base["total_steps"] = total_steps
+
+
+def _last_words(
+    record: dict[str, Any], stopped: str | None, quiet: bool, *, next_commands: bool
+) -> int:
+    """Say what became of the trials and what to type next; return the exit code."""
+    from a2c_cli.sweep import table
+    from a2c_cli.terminal import console
+
     for run in record["runs"]:
         if run["message"] and run["stopped"] in ("completed", "interrupted"):
             console.say(f"note: {run['run_dir']}: {run['message']}")
     if stopped is not None:
         console.say(f"resume with: a2c {shlex.join(sys.argv[1:])}")
-        raise typer.Exit(EXIT_CODES[stopped])
+        return EXIT_CODES[stopped]
     failed = [run for run in record["runs"] if run["stopped"] != "completed"]
     for run in failed:
         console.say(f"error: {run['run_dir']} {run['stopped']}: {run['message']}")
-    for text in () if failed or json or not record["runs"] else table.next_commands(record):
+    for text in table.next_commands(record) if next_commands and not failed else ():
         console.say(text, quiet)
-    raise typer.Exit(1 if failed else 0)
+    return 1 if failed else 0

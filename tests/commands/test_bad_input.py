@@ -174,7 +174,7 @@ record {run} --fps nan | 2 | --fps | a2c record --help
 record {run} --fps 1e9 | 2 | --fps | a2c record --help
 record {run} --fps 60 | 2 | --fps 60 | --speed
 record {run} --speed 0 | 2 | --speed | a2c record --help
-record {run} --saliency --output {dir}/film.mp4 | 2 | sees the pixels of one picture | leave --saliency out
+record {run} --saliency --output {dir}/film.mp4 | 2 | pixels of one picture | leave --saliency out
 record {run} --saliency-method xray | 2 | 'xray' | gradient or perturbation
 record {run} -n 3 --best-of 2 | 2 | --best-of 2 | how many of them to keep
 record {run} --best-of 0 | 2 | --best-of | a2c record --help

@@ -577,6 +577,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
+@pytest.mark.slow
 def test_killed_trials_and_a_stopped_sweep_end_as_if_left_alone(
     tmp_path: Path, undisturbed: Path
 ) -> None:

@@ -357,22 +357,27 @@ def test_a_sweep_names_the_trackers_of_its_own_trials(
     [
         ("nowhere:Toy", "the module 'nowhere' cannot be imported: No module named 'nowhere'"),
         ("torn:Toy", "the module 'torn' cannot be imported: No module named 'nothing_of_that"),
-        ("toys:Absent", "there is no function 'Absent' in the module 'toys'"),
-        ("toys:NEITHER", "there is no function 'NEITHER' in the module 'toys'"),
-        ("toys:half", "has made no tracker: it lacks place: str"),
-        ("toys:broken", "did not start: RuntimeError: the toy is broken"),
-        ("toys", "--tracker cannot be 'toys'"),
+        ("badtoys:Absent", "there is no function 'Absent' in the module 'badtoys'"),
+        ("badtoys:NEITHER", "there is no function 'NEITHER' in the module 'badtoys'"),
+        ("badtoys:half", "has made no tracker: it lacks place: str"),
+        ("badtoys:broken", "did not start: RuntimeError: the toy is broken"),
+        ("badtoys", "--tracker cannot be 'badtoys'"),
     ],
 )
 def test_what_is_no_tracker_is_a_clear_error(
-    name: str, message: str, toys: Callable[..., Outcome], tmp_path: Path
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = toys("--env", "CartPole-v1", "--tracker", name, "--run-dir", "run", "--total-steps", 9)
-    assert done.code in (1, 2)
-    error, hint = done.stderr.splitlines()
-    assert error.startswith("error: --tracker ")
-    assert message in error
-    assert hint.startswith("hint: ")
+    (tmp_path / "badtoys.py").write_text(TOY)
+    (tmp_path / "torn.py").write_text("import nothing_of_that_name")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("badtoys", "torn"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(A2CError) as caught:
+        train(TrainConfig(env="CartPole-v1", tracker=(name,), total_steps=9), run_dir="run")
+    assert str(caught.value).startswith("--tracker ")
+    assert message in str(caught.value)
+    assert caught.value.hint
     assert not (tmp_path / "run" / "last.safetensors").exists()
 
 

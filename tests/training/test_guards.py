@@ -105,6 +105,7 @@ def test_a_fall() -> None:
     assert "has fallen from 41 to 14" in text
 
 
+@pytest.mark.slow
 def test_a_run_that_really_collapses(tmp_path: Path) -> None:
     config = TrainConfig(
         env="CartPole-v1", total_steps=12_000, log_every=2000, learning_rate=0.05, entropy_coef=0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -126,7 +127,7 @@ class NaturalUpdate:
         kl = divergence(action, old_outputs, outputs, old_log_std, policy.log_std).mean()
         fisher = FisherProduct(kl, self._actor, s.fisher_damping)
         direction, residual = conjugate_gradients(fisher, gradient, s.cg_iterations)
-        step = scaled_to(direction, fisher, s.max_kl)
+        step = self._above_floor(scaled_to(direction, fisher, s.max_kl))
         start = flatten([p.detach() for p in self._actor])
         log_probs, entropy = terms.log_probs.detach(), float(terms.entropy.detach().mean())
 
@@ -146,6 +147,19 @@ class NaturalUpdate:
         if search.fraction == 0.0:
             move(self._actor, start, torch.zeros_like(start))
         return search, residual
+
+    def _above_floor(self, step: Tensor) -> Tensor:
+        """The step, its part of ln σ cut where σ would fall below `std_floor` times its start.
+
+        A policy that is almost certain explores no more, and its F is so large that a step within
+        δ follows the noise of the advantages.
+        """
+        s, log_std = self._settings, self._policy.log_std
+        if log_std is None or not s.std_floor:
+            return step
+        lowest = s.log_std_init + math.log(s.std_floor)
+        kept, noise = step[: -len(log_std)], step[-len(log_std) :]  # ln σ is the last parameter
+        return torch.cat([kept, torch.maximum(noise, lowest - log_std.detach())])
 
     def _fit_critic(self, obs: Tensor, returns: Tensor, rate: float) -> None:
         """Some epochs of minibatches on (G_t - V(s_t))².

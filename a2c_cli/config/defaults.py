@@ -12,6 +12,7 @@ NEUTRAL: dict[str, Value] = {
     "entropy_floor": 0.0,
     "entropy_floor_end": 0.0,
     "log_std_init": 0.0,
+    "std_floor": 0.0,
     "policy_step": "gradient",
     "cg_iterations": 10,
     "fisher_damping": 0.1,
@@ -32,6 +33,7 @@ CONTINUOUS: dict[str, Value] = {
     "n_steps": 2048,
     "gamma": 0.995,
     "max_kl": 0.04,
+    "std_floor": 0.2,
 }
 # With --policy-step gradient a vector differs in these, and any Gaussian policy in those.
 GRADIENT: dict[str, Value] = {

@@ -48,7 +48,9 @@ def without_gone(values: Mapping[str, Any], source: str) -> dict[str, Any]:
 def before_there_was(settings: Mapping[str, Any], *, kind: str, continuous: bool) -> dict[str, Any]:
     """A checkpoint's settings, and what its run did where there was no such setting yet."""
     absent: dict[str, Any] = {"critic_gain": 1.0}
-    if not continuous:
+    if continuous:
+        absent["std_floor"] = 0.0
+    else:
         absent["entropy_floor"] = 0.0
     if kind == "vector":
         absent["policy_step"] = "gradient"

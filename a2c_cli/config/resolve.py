@@ -32,7 +32,7 @@ _NEEDS: dict[str, tuple[str, Callable[[Settings], bool]]] = {
         lambda s: s.learning_rate_schedule != "constant",
     ),
     "prediction_share": ("a --prediction-coef above 0", lambda s: s.prediction_coef > 0.0),
-    **dict.fromkeys(("cg_iterations", "fisher_damping"), _NATURAL),
+    **dict.fromkeys(("cg_iterations", "fisher_damping", "std_floor"), _NATURAL),
     **dict.fromkeys(("critic_epochs", "critic_minibatch"), _NATURAL),
     **dict.fromkeys(("optimizer", "actor_learning_rate", "value_coef", "loss_reduction"), _PLAIN),
     **dict.fromkeys(("normalize_advantages", "segments_per_update"), _PLAIN),

@@ -231,6 +231,14 @@ class TrainConfig(Generic[Absent]):
         continuous=True,
     )
 
+    std_floor: float | Absent = setting(
+        "σ of a Gaussian policy stays above this share of its start (natural steps); 0 = none",
+        NETWORK,
+        low=0.0,
+        high=1.0,
+        continuous=True,
+    )
+
     # --- preprocessing
     frame_skip: int | Absent = setting(
         "frames of the environment per agent step", PREPROCESSING, low=1, high=60, kinds=SIGHTED

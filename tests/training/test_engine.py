@@ -234,7 +234,7 @@ def test_without_a_place_a_run_gets_one_of_its_own(
 SCRIPT = """
 from a2c_cli import TrainConfig, train
 train(TrainConfig(env="CartPole-v1", total_steps=1100, seed=5), run_dir="cartpole")
-train(TrainConfig(env="ALE/Breakout-v5", total_steps=200, seed=5, calibration_steps=60), run_dir="breakout")
+train(TrainConfig(env="ALE/Breakout-v5", total_steps=200, seed=5), run_dir="breakout")
 """
 
 

@@ -436,7 +436,16 @@ def test_broken_environment(kind: str, cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_divergence(env: str, cli: Cli, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = ("--learning-rate", 1e38, "--max-grad-norm", 0, "--n-steps", 64, "--save-every", 0.00001)
+    options = (
+        "--learning-rate",
+        1e38,
+        "--max-grad-norm",
+        0,
+        "--n-steps",
+        64,
+        "--save-every",
+        0.00001,
+    )
     got = cli("train", "--env", env, *options, "--run-dir", run, "--json", "--quiet")
     assert got.code == 1
     assert json.loads(got.stdout)["stopped"] == "diverged"

@@ -238,15 +238,15 @@ def test_the_policy_moves_within_delta_and_towards_reward(action: ActionSpec) ->
 @pytest.mark.parametrize("floor", [0.0, 0.2, 0.6])
 def test_the_deviation_keeps_above_its_floor(floor: float) -> None:
     """What pays is to act without noise: σ falls at every update, until the floor holds it."""
-    spec = vector_spec(3, REAL)
+    action = ActionSpec("continuous", (2,), (2,), "float32", low=(-1.0,) * 2, high=(1.0,) * 2)
+    spec = vector_spec(3, action)
     settings = settings_for(spec, policy_step="natural", n_steps=32, max_kl=0.2, std_floor=floor,
                             critic_epochs=1)  # fmt: skip
     learner, rng = Learner(settings, spec), np.random.default_rng(1)
     start = deviations = learner.agent.network.log_std.copy()
     for _ in range(32 * 20):
-        action = learner.act(random_obs(spec, rng))
-        reward = -float(np.square(action).sum())
-        learner.learn(Transition(action, reward, True, False, False, random_obs(spec, rng)), 0.0)
+        reward = -float(np.square(learner.act(random_obs(spec, rng))).sum())
+        learner.learn(Transition(0.0, reward, True, False, False, random_obs(spec, rng)), 0.0)
         deviations = np.minimum(deviations, learner.agent.network.log_std)
     lowest = np.exp(deviations - start)
     if floor:

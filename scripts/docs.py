@@ -10,6 +10,7 @@ benchmarks/results. A part stands between `<!-- generated: NAME -->` and `<!-- e
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 import sys
@@ -52,6 +53,7 @@ def make(name: str) -> str:
         "settings": _settings,
         "gradient-defaults": _gradient_defaults,
         "results": _results,
+        "games": _games,
         "speed": _speed,
     }
     return makers[kind](rest)
@@ -148,6 +150,28 @@ def _results(which: str) -> str:
     return _table([*head, "command"], rows)
 
 
+def _games(_: str) -> str:
+    """Our newest numbers of each game beside what others have published."""
+    published = json.loads((RESULTS / "published.json").read_text())["games"]
+    rows = []
+    for result in _newest(read_results(), most_steps=2_500_000):
+        reference = reference_scores(result["env"])
+        if reference is None:
+            continue
+        others = published.get(result["env"], {})
+        mark = "" if result["defaults"] == NEWEST else f" ({result['defaults']})"
+        rows.append(
+            [
+                result["env"].removeprefix("ALE/").removesuffix("-v5"),
+                ", ".join(_score(run["mean_return_100"]) for run in result["runs"]) + mark,
+                *(", ".join(map(_score, others.get(name, []))) for name in ("dqn", "a2c-16")),
+                *map(_score, reference),
+            ]
+        )
+    head = ["game", "a2c, 2.5 M steps, each seed", "DQN with replay, 2.5 M, 10 M"]
+    return _table([*head, "A2C, sixteen environments, 10 M", "random play", "a human tester"], rows)
+
+
 def _short_results(results: list[dict[str, Any]]) -> str:
     """Games on the left, with a human tester's score; everything else on the right."""
     games, others = [], []
@@ -168,10 +192,12 @@ def _short_results(results: list[dict[str, Any]]) -> str:
     return _table(["game, steps", "each seed", "human", "environment, steps", "each seed"], rows)
 
 
-def _newest(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _newest(results: list[dict[str, Any]], most_steps: float = math.inf) -> list[dict[str, Any]]:
     """One result per environment: of the newest defaults, and of those the largest budget."""
     best: dict[str, dict[str, Any]] = {}
     for result in results:
+        if result["total_steps"] > most_steps:
+            continue
         other = best.get(result["env"])
         if other is None or _rank(result) > _rank(other):
             best[result["env"]] = result

@@ -61,7 +61,10 @@ def test_a_filmed_run_is_the_same_bit_for_bit(
             assert 4 * steps - 3 <= frames(filmed, episode) - 1 <= 4 * steps
 
 
-@pytest.mark.parametrize(("env", "steps"), [("CartPole-v1", 120), ("ALE/Breakout-v5", 220)])
+@pytest.mark.parametrize(
+    ("env", "steps"),
+    [("CartPole-v1", 120), pytest.param("ALE/Breakout-v5", 220, marks=pytest.mark.slow)],
+)
 def test_a_run_stopped_in_mid_episode_films_that_episode_whole(
     tmp_path: Path, env: str, steps: int
 ) -> None:

@@ -20,7 +20,7 @@ JUDGED: dict[str, Any] = {
 BANDIT = {**JUDGED, "env": "tiny/Bandit-v0", "eval_episodes": 10}
 
 
-@pytest.mark.parametrize("config", [JUDGED, BANDIT])
+@pytest.mark.parametrize("config", [BANDIT, pytest.param(JUDGED, marks=pytest.mark.slow)])
 def test_the_best_is_an_evaluation_that_a_second_one_confirmed(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:

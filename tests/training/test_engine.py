@@ -63,7 +63,7 @@ def test_walks_straight_through_a_chain(tmp_path: Path) -> None:
 STEADY: dict[str, Any] = {**PLAIN, "gamma": 0.9, "learning_rate": 1e-2, "total_steps": 6000}
 
 
-@pytest.mark.parametrize("n_steps", [20, 8])
+@pytest.mark.parametrize("n_steps", [20, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_time_limit_is_not_a_death(tmp_path: Path, n_steps: int) -> None:
     """Reward 1 for ever is worth 1 / (1 - γ) = 10, though every episode is cut at 20 steps."""
     config = TrainConfig(env="tiny/Steady-v0", n_steps=n_steps, **STEADY)
@@ -262,7 +262,7 @@ def test_another_seed_gives_another_run(tmp_path: Path) -> None:
 # --- stop and go on
 
 
-RESUMED: list[tuple[str, dict[str, Any], list[int]]] = [
+RESUMED: list[Any] = [
     ("CartPole-v1", {"total_steps": 600}, [1, 17, 32, 333]),
     ("CartPole-v1", {"total_steps": 600, "n_steps": 0, "policy_step": "gradient"}, [5, 100, 431]),
     ("CartPole-v1", {"total_steps": 600, "n_steps": 90}, [4, 90, 91, 302]),
@@ -277,9 +277,10 @@ RESUMED: list[tuple[str, dict[str, Any], list[int]]] = [
     ("tiny/Picture-v0", {"total_steps": 60, "n_steps": 7, "network": "8"},
      [9, 20]),
     ("ALE/Breakout-v5", {"total_steps": 420, "n_steps": 20}, [1, 20, 133, 301]),
-    ("ALE/Breakout-v5", {"total_steps": 320, "n_steps": 0}, [100, 250]),
-    ("ALE/SpaceInvaders-v5", {"total_steps": 200, "n_steps": 10, "segments_per_update": 3},
-     [14, 77]),
+    pytest.param("ALE/Breakout-v5", {"total_steps": 320, "n_steps": 0}, [100, 250],
+                 marks=pytest.mark.slow),
+    pytest.param("ALE/SpaceInvaders-v5", {"total_steps": 200, "n_steps": 10,
+                 "segments_per_update": 3}, [14, 77], marks=pytest.mark.slow),
 ]  # fmt: skip
 
 

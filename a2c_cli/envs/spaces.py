@@ -60,10 +60,15 @@ def _parts(space: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...],
         yield path, Part(path, "choices", space.shape, str(space.dtype), sizes, start)
     elif isinstance(space, spaces.MultiBinary):
         yield path, Part(path, "bits", space.shape, str(space.dtype))
-    elif isinstance(space, spaces.Text) and path:
+    elif path and _is_text(space):
         yield path, Part(path, "left out")
     else:
         yield path, space
+
+
+def _is_text(space: spaces.Space[Any]) -> bool:
+    """Whether it is of strings; some packages have spaces of their own for them (MiniGrid)."""
+    return isinstance(space, spaces.Text) or getattr(space.dtype, "kind", "") == "U"
 
 
 def _box(space: spaces.Box, path: tuple[Any, ...]) -> Part:

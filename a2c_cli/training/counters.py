@@ -115,6 +115,7 @@ class _Guards(BaseModel):
     first_returns: _Numbers = []
     value_losses: _Numbers = []
     said: Annotated[list[str], FailFast(), Field(max_length=100)] = []
+    best: _Finite | None = None
 
 
 class Saved(BaseModel):

@@ -34,6 +34,7 @@ class Guards:
     first_returns: list[float] = field(default_factory=list)
     value_losses: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    best: float | None = None  # mean return of the last episodes at any entry
 
     def add_episode(self, episode_return: float) -> None:
         """The return of an episode that has just ended."""
@@ -44,7 +45,6 @@ class Guards:
         self,
         entry: Mapping[str, Any],
         returns: Sequence[float],
-        best: float | None,
         spent: float,
         max_entropy: float | None,
     ) -> list[str]:
@@ -53,11 +53,10 @@ class Guards:
         Args:
             entry: of metrics.jsonl, by the names there.
             returns: of the last episodes, up to 100.
-            best: mean return so far.
             spent: share of the budget.
             max_entropy: nats; None for continuous actions, whose entropy has no maximum.
         """
-        warnings = self._fall(returns, best) | self._blindness(entry)
+        warnings = self._fall(returns) | self._blindness(entry)
         if not self._better(returns):
             warnings |= self._certainty(entry, max_entropy)
             known = len(self.first_returns) == FIRST  # not in runs from before there were guards
@@ -84,10 +83,12 @@ class Guards:
         )
         return statistics.fmean(returns) - statistics.fmean(first) > 2.0 * math.sqrt(noise)
 
-    def _fall(self, returns: Sequence[float], best: float | None) -> dict[str, str]:
-        if best is None or len(self.first_returns) < FIRST or not returns:
+    def _fall(self, returns: Sequence[float]) -> dict[str, str]:
+        """Training means against training means: an evaluation is of another policy and moment."""
+        if len(self.first_returns) < FIRST or len(returns) < FIRST:
             return {}
         start, mean = statistics.fmean(self.first_returns), statistics.fmean(returns)
+        best = self.best = mean if self.best is None else max(mean, self.best)
         noise = 2.0 * math.sqrt(statistics.variance(self.first_returns) / FIRST)
         if best - start <= 3.0 * noise or mean - start >= _FALLEN * (best - start):
             return {}

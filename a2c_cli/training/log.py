@@ -113,7 +113,7 @@ class MetricsLog:
         c = self._state.counters
         spent = c.env_steps / self._state.config.total_steps
         most = self._state.env.spec.action.max_entropy
-        for text in c.guards.check(entry, c.returns, c.best_mean_return, spent, most):
+        for text in c.guards.check(entry, c.returns, spent, most):
             self._warn(f"step {c.env_steps:,}: {text}")
 
     def _track(self, entry: Mapping[str, Value]) -> None:

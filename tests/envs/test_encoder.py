@@ -12,13 +12,23 @@ from a2c_cli.envs.encoder import Encoder, OutsideSpaceError
 from a2c_cli.envs.pixels import to_frame
 from a2c_cli.envs.spaces import observation_parts, picture_settings
 
+
+class Mission(spaces.Space[str]):
+    """Strings in a space of a package's own."""
+
+    def __init__(self) -> None:
+        super().__init__(dtype=str)
+
+
 NUMBERS = spaces.Dict(
     arm=spaces.Box(-9, 9, (2, 2), np.float32),
     rest=spaces.Tuple([spaces.Discrete(5, start=1), spaces.MultiDiscrete([2, 3])]),
     said=spaces.Text(5),
+    mission=Mission(),
     bits=spaces.MultiBinary(3),
     byte=spaces.Box(0, 255, (1,), np.uint8),
 )
+TEXTS = {"said": "hi", "mission": "go"}
 
 
 def encoder(space: Any, **wrappers: Any) -> Encoder:
@@ -26,12 +36,12 @@ def encoder(space: Any, **wrappers: Any) -> Encoder:
 
 
 def test_numbers_stand_as_gymnasium_flattens_them_without_the_text() -> None:
-    space = spaces.Dict(**{k: v for k, v in NUMBERS.items() if k != "said"})  # in their order
+    space = spaces.Dict(**{k: v for k, v in NUMBERS.items() if k not in TEXTS})  # in their order
     space.seed(3)
     for _ in range(20):
         obs = space.sample()
         expected = spaces.flatten(space, obs).astype(np.float32)
-        assert np.array_equal(encoder(NUMBERS).encode({**obs, "said": "hi"}, True), expected)
+        assert np.array_equal(encoder(NUMBERS).encode({**obs, **TEXTS}, True), expected)
 
 
 @pytest.mark.parametrize(

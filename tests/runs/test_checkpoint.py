@@ -18,6 +18,8 @@ from process import run_python
 from safetensors import safe_open
 from specs import DISCRETE, MULTI, pixel_spec, settings_for, vector_spec
 
+import a2c_cli
+from a2c_cli import TrainConfig, train
 from a2c_cli.envs.spec import ActionSpec
 from a2c_cli.errors import CheckpointError
 from a2c_cli.runs.checkpoint import encode, read_checkpoint, read_header
@@ -304,6 +306,16 @@ def test_an_agent_from_before_there_was_such_a_setting_goes_on_without_it() -> N
     assert from_document(document).config.entropy_floor == 0.3
     del document["config"]["entropy_floor"]
     assert from_document(document).config.entropy_floor == 0.0
+
+
+def test_a_run_of_another_machine_goes_on_with_another_device(tmp_path: Path) -> None:
+    run = TrainConfig(env="CartPole-v1", total_steps=300, policy_step="gradient")
+    last = train(run, run_dir=tmp_path / "r").last
+    header, tensors = a2c_cli.checkpoint.read_checkpoint(last)
+    config = dataclasses.replace(header.config, device="cuda")
+    last.write_bytes(a2c_cli.checkpoint.encode(dataclasses.replace(header, config=config), tensors))
+    result = train(resume=tmp_path / "r", changes={"total_steps": 400, "device": "cpu"})
+    assert (result.stopped, result.env_steps) == ("completed", 400)
 
 
 def test_networks_of_earlier_versions_are_read_as_layers() -> None:

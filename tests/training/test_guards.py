@@ -21,10 +21,9 @@ def watch(line: dict[str, float], returns: list[float], spent: float = 0.1) -> l
     for episode_return in START:
         guards.add_episode(episode_return)
     for _ in range(5):
-        assert guards.check(FINE, POOR, None, 0.05, MOST) == []
-    best = max(1.6, sum(returns) / len(returns))
-    said = guards.check({**FINE, **line}, returns, best, spent, MOST)
-    assert guards.check({**FINE, **line}, returns, best, spent, MOST) == []  # once is enough
+        assert guards.check(FINE, POOR, 0.05, MOST) == []
+    said = guards.check({**FINE, **line}, returns, spent, MOST)
+    assert guards.check({**FINE, **line}, returns, spent, MOST) == []  # once is enough
     return said
 
 
@@ -54,7 +53,7 @@ def test_too_few_episodes_tell_nothing() -> None:
 
 
 def test_without_the_first_episodes_nothing_is_said_of_them() -> None:
-    assert Guards().check(FINE, POOR, None, 0.6, MOST) == []
+    assert Guards().check(FINE, POOR, 0.6, MOST) == []
 
 
 def test_value_error() -> None:
@@ -67,20 +66,20 @@ def test_value_error() -> None:
 def test_a_first_reward_is_no_value_error() -> None:
     guards = Guards()
     for _ in range(5):
-        guards.check({**FINE, "train/value_loss": 2e-6}, POOR, None, 0.05, MOST)
-    assert guards.check({**FINE, "train/value_loss": 9e-4}, POOR, None, 0.1, MOST) == []  # Freeway
-    (text,) = guards.check({**FINE, "train/value_loss": 2.0}, POOR, None, 0.1, MOST)
+        guards.check({**FINE, "train/value_loss": 2e-6}, POOR, 0.05, MOST)
+    assert guards.check({**FINE, "train/value_loss": 9e-4}, POOR, 0.1, MOST) == []  # Freeway
+    (text,) = guards.check({**FINE, "train/value_loss": 2.0}, POOR, 0.1, MOST)
     assert "the value error explodes" in text
 
 
 def test_a_layer_whose_units_are_dead() -> None:
     guards = Guards()
     line = {**FINE, "train/dead_units_conv1": 0.4, "train/dead_units_hidden1": 0.3}
-    assert guards.check({**line, "train/dead_units": 0.4}, POOR, None, 0.1, MOST) == []
+    assert guards.check({**line, "train/dead_units": 0.4}, POOR, 0.1, MOST) == []
     line |= {"train/dead_units": 1.0, "train/dead_units_conv1": 1.0}
-    (text,) = guards.check(line, POOR, None, 0.1, MOST)
+    (text,) = guards.check(line, POOR, 0.1, MOST)
     assert "100% of the units of conv1 are dead: the network is blind" in text
-    assert guards.check(line, POOR, None, 0.1, MOST) == []
+    assert guards.check(line, POOR, 0.1, MOST) == []
 
 
 def test_natural_steps_that_are_rejected() -> None:
@@ -92,17 +91,27 @@ def test_natural_steps_that_are_rejected() -> None:
 
 def test_a_gaussian_has_no_greatest_entropy() -> None:
     guards = Guards()
-    assert guards.check({"train/entropy": -7.0}, [], None, 0.1, None) == []
+    assert guards.check({"train/entropy": -7.0}, [], 0.1, None) == []
 
 
 def test_a_fall() -> None:
     guards = Guards()
     for episode_return in START:
         guards.add_episode(episode_return)
-    assert guards.check(FINE, [40.0, 42.0] * 50, 41.0, 0.4, MOST) == []
-    assert guards.check(FINE, [14.0, 16.0] * 50, 41.0, 0.5, MOST) == []
-    (text,) = guards.check(FINE, [13.0, 15.0] * 50, 41.0, 0.5, MOST)
+    assert guards.check(FINE, [100.0] * (FIRST - 1), 0.3, MOST) == []  # so few are luck
+    assert guards.check(FINE, [40.0, 42.0] * 50, 0.4, MOST) == []
+    assert guards.check(FINE, [14.0, 16.0] * 50, 0.5, MOST) == []
+    (text,) = guards.check(FINE, [13.0, 15.0] * 50, 0.5, MOST)
     assert "has fallen from 41 to 14" in text
+
+
+def test_an_evaluation_above_the_training_mean_is_no_fall(tmp_path: Path) -> None:
+    config = TrainConfig(
+        env="CartPole-v1", total_steps=10_000, log_every=1000, eval_every=5000, eval_episodes=2,
+        best_by="evaluation", seed=1,
+    )  # fmt: skip
+    result = train(config, run_dir=tmp_path / "run")
+    assert not any("fallen" in text for text in result.warnings)
 
 
 @pytest.mark.slow

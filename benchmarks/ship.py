@@ -23,8 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     source = find_checkpoint(args.source)
     header, tensors = checkpoint.read_checkpoint(source)
-    kept = {n: t for n, t in tensors.items() if n.startswith(("network.", "normalizer."))}
-    data = checkpoint.encode(header, kept)
+    data = checkpoint.weights_only(header, tensors)
     write_atomic(args.target, data)
     print(f"{source} -> {args.target}: {len(data) / 1e6:.1f} MB, {header.env_steps:,} steps")
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from a2c_cli.commands import evaluate, inspect, plot, record, sweep, train
+from a2c_cli.commands import evaluate, inspect, plot, push, record, sweep, train
 from a2c_cli.commands.help import Group
 from a2c_cli.errors import A2CError
 from a2c_cli.terminal.signals import EXIT_CODES, Stopped, handled
@@ -28,7 +28,7 @@ app = typer.Typer(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, record, inspect, plot, sweep):
+for command in (train, evaluate, record, inspect, plot, sweep, push):
     command.register(app)
 
 
@@ -112,6 +112,6 @@ def _fail(message: str, hint: str, code: int) -> int:
 
 
 def _help_command() -> str:
-    known = {"train", "evaluate", "record", "inspect", "plot", "sweep"}
+    known = {"train", "evaluate", "record", "inspect", "plot", "sweep", "push"}
     names = [arg for arg in sys.argv[1:] if arg in known][:1]
     return " ".join(["a2c", *names, "--help"])

@@ -32,7 +32,8 @@ Checkpoint = Annotated[
     Optional[Path],  # noqa: UP045  (Typer shows it as one type)
     typer.Argument(
         help="A .safetensors file, a run directory (its best, else its last checkpoint), or the"
-        " name of a shipped agent (breakout). Left out: the newest under ./checkpoints.",
+        " name of a shipped agent (breakout) or of one on the Hub (hf:user/name). Left out: the"
+        " newest under ./checkpoints.",
         show_default=False,
         autocompletion=completion.checkpoints,
     ),

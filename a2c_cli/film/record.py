@@ -24,6 +24,7 @@ from a2c_cli.film.panel import Panel
 from a2c_cli.film.writer import VideoWriter
 from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.runs.files import check_output
+from a2c_cli.runs.hub import is_downloaded
 from a2c_cli.runs.loading import load_agent, make_agent_env
 from a2c_cli.runs.shipped import is_shipped
 
@@ -314,8 +315,9 @@ def _name_films(path: Path, games: Games, place: Place) -> tuple[Path, list[str]
     stem = f"{path.parent.name}-{path.stem}" if output is not None else path.stem
     stem += f"-{games.policy}-seed{games.seed}"
     names = [f"{stem}-episode{i + 1}.{suffix}" for i in range(games.played)]
-    if output is None:  # beside the checkpoint, but not in the package
-        output = Path("videos") if is_shipped(path) else path.parent / "videos"
+    if output is None:  # beside the checkpoint, but not in the package or in a cache
+        elsewhere = is_shipped(path) or is_downloaded(path)
+        output = Path("videos") if elsewhere else path.parent / "videos"
     return output, names
 
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # headers are read without NumPy
     from numpy.typing import NDArray
 
 FORMAT_VERSION = 1
+MAX_FILE = 4 * 2**30  # bytes
 _MAX_HEADER = 4 * 2**20  # bytes; ours have a few tens of KB
-_MAX_FILE = 4 * 2**30  # bytes
 _CHUNK = 2**24  # bytes that are read at once where only a digest is wanted
 # As safetensors and as NumPy call them; the number is the width in bytes.
 _DTYPES = {
@@ -81,6 +81,12 @@ def encode(header: Header, tensors: Tensors) -> bytes:
     return save(arrays, {"format": "pt", "a2c": text, "sha256": _digest(text, arrays)})
 
 
+def weights_only(header: Header, tensors: Tensors) -> bytes:
+    """The small file of an agent: weights and header, nothing that a run is resumed from."""
+    kept = {n: t for n, t in tensors.items() if n.startswith(("network.", "normalizer."))}
+    return encode(header, kept)
+
+
 def _digest(document: str, tensors: Tensors) -> str:
     """SHA-256 of the JSON document and, by name, of every tensor's name, type, shape and bytes."""
     return _digest_of(
@@ -115,7 +121,7 @@ def read_header(path: Path) -> tuple[Header, list[TensorInfo]]:
 def _open(path: Path) -> Iterator[BufferedReader]:
     """The file, held open while it is read: what takes its place meanwhile does not matter."""
     try:
-        with open_regular(path, _MAX_FILE) as file:
+        with open_regular(path, MAX_FILE) as file:
             yield file
     except OSError as error:
         raise _cannot_read(path, error) from None

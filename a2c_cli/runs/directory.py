@@ -18,6 +18,7 @@ from typing import Any
 from a2c_cli.errors import CheckpointError, RunDirError, RunInUseError
 from a2c_cli.outside import open_regular, open_to_write
 from a2c_cli.runs.files import finished_name, replace_in
+from a2c_cli.runs.hub import download, hub_name
 from a2c_cli.runs.shipped import find_shipped, shipped_names
 
 CHECKPOINTS = Path("checkpoints")
@@ -277,11 +278,13 @@ def find_checkpoint(path: Path | None) -> Path:
     """The checkpoint a command means.
 
     Args:
-        path: a file, a run directory (its best, else its last checkpoint), or the name of a
-            shipped agent; None for the newest under ./checkpoints.
+        path: a file, a run directory (its best, else its last checkpoint), the name of a
+            shipped agent, or one on the Hub (`hf:user/name`), which is downloaded; None for the
+            newest under ./checkpoints.
 
     Raises:
         CheckpointError: there is none.
+        HubError: the Hub does not have it, or cannot be reached.
     """
     train = "train one: a2c train --env ALE/Breakout-v5"
     if path is None:
@@ -292,6 +295,9 @@ def find_checkpoint(path: Path | None) -> Path:
         return max(found, key=lambda p: (p.stat().st_mtime, str(p)))
     try:
         if not path.exists():
+            on_the_hub = hub_name(str(path))
+            if on_the_hub is not None:
+                return download(on_the_hub)
             shipped = find_shipped(str(path))
             if shipped is not None:
                 return shipped

@@ -36,7 +36,7 @@ def a2c(where: Path, *args: object) -> Outcome:
 def test_help(tmp_path: Path) -> None:
     done = a2c(tmp_path, "--help")
     assert (done.code, done.stderr) == (0, "")
-    for command in ("train", "evaluate", "record", "inspect", "plot", "sweep"):
+    for command in ("train", "evaluate", "record", "inspect", "plot", "sweep", "push"):
         assert command in done.stdout
 
 

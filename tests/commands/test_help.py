@@ -12,7 +12,7 @@ from a2c_cli.commands.help import fold_command
 from a2c_cli.config.settings import option, settings
 
 Cli = Callable[..., Outcome]
-COMMANDS = ("train", "evaluate", "record", "inspect", "plot", "sweep")
+COMMANDS = ("train", "evaluate", "record", "inspect", "plot", "sweep", "push")
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

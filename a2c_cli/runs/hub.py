@@ -111,10 +111,11 @@ def _package() -> Any:
             "names that begin with hf: need the package huggingface_hub",
             "install it: pip install huggingface_hub",
         ) from None
-    from huggingface_hub.utils import disable_progress_bars, logging
+    from huggingface_hub import utils
 
-    disable_progress_bars()
-    logging.set_verbosity_error()  # what goes wrong is said once, by us
+    quiet: Any = utils
+    quiet.disable_progress_bars()
+    quiet.logging.set_verbosity_error()  # what goes wrong is said once, by us
     return hub
 
 

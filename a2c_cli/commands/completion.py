@@ -1,4 +1,4 @@
-"""What a shell completes: environments, networks, presets, trackers, settings, runs, agents."""
+"""What a shell completes: ids, networks, presets, trackers, settings, axes, runs, agents."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def of(names: Iterable[str]) -> Complete:
 networks = of(NETWORKS)
 presets = of(PRESETS)
 trackers = of((*TRACKERS, "none"))
+axes = of(("steps", "frames", "episodes", "time"))
 sets = of(("atari-5", "atari-57"))
 setting_names = of(f"{name}=" for name in settings())
 

@@ -1,6 +1,7 @@
 """Learning curves: as pictures, in the terminal, and on a page of their own.
 
 - comparison: which runs belong together, and what differs
+- view: what curves are drawn over, averaged over, and called
 - axes:       one chart; figures: pictures of several, with matplotlib
 - text_plot:  the same in a terminal
 - page:       one HTML page about runs; sections: its values; page.html.j2, page.css: its layout

@@ -1,4 +1,4 @@
-"""One chart of learning curves: a quantity of all groups over agent steps, on matplotlib axes."""
+"""One chart of learning curves: a quantity of all groups on matplotlib axes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from a2c_cli.plots.comparison import Comparison, Curve, Group
+from a2c_cli.plots.view import STEPS
 from a2c_cli.runs.metrics import EVALUATION, SERIES
 from a2c_cli.text import short_count
 
@@ -39,15 +40,15 @@ def draw_chart(
 
     Args:
         name: `RETURNS` or a key of `SERIES`.
-        bottom: whether nothing stands below it, so that it needs the steps' label.
+        bottom: whether nothing stands below it, so that it needs the axis's label.
     """
     _dress(axes, theme)
-    last = max(run.env_steps for group in comparison.groups for run in group.runs)
-    axes.set_xlim(0, max(last, 1))
+    axis = comparison.axis
+    axes.set_xlim(0, comparison.end or 1.0)
     _count_on(axes.xaxis)
     for group in comparison.groups:
         if name == RETURNS:
-            _draw_returns(axes, group, theme)
+            _draw_returns(axes, comparison, group, theme)
         elif name in group.series:
             # Equal schedules lie on each other: the upper one is thinner, so that both show.
             above = comparison.groups[comparison.groups.index(group) + 1 :]
@@ -56,13 +57,13 @@ def draw_chart(
     if name == RETURNS:
         axes.set_ylabel("episode return")
         _draw_reference(axes, comparison, theme)
-        if comparison.frame_skip is not None and comparison.frame_skip != 1:
-            _add_frames(axes, comparison.frame_skip, theme)
+        if comparison.frames_above is not None:
+            _add_frames(axes, comparison.frames_above, theme)
     else:
         _scale(axes, comparison, name, theme)
     if bottom:
-        same = comparison.frame_skip == 1 and name == RETURNS
-        axes.set_xlabel("agent steps (= frames)" if same else "agent steps")
+        same = comparison.frame_skip == 1 and name == RETURNS and axis.x == STEPS
+        axes.set_xlabel(f"{axis.label} (= frames)" if same else axis.label)
 
 
 def _add_frames(axes: Axes, frame_skip: float, theme: Theme) -> None:
@@ -126,31 +127,31 @@ def line_style(i: int, theme: Theme) -> dict[str, Any]:
 
 def _draw_curve(axes: Axes, curve: Curve, i: int, theme: Theme, width: float = 1.8) -> None:
     line = line_style(i, theme)
-    marker = "o" if len(curve.steps) == 1 else None
-    axes.plot(curve.steps, curve.center, linewidth=width, marker=marker, zorder=4, **line)
+    marker = "o" if len(curve.at) == 1 else None
+    axes.plot(curve.at, curve.center, linewidth=width, marker=marker, zorder=4, **line)
     if curve.low is not None and curve.high is not None:
         axes.fill_between(
-            curve.steps, curve.low, curve.high, color=line["color"], alpha=0.2, lw=0, zorder=2
+            curve.at, curve.low, curve.high, color=line["color"], alpha=0.2, lw=0, zorder=2
         )
 
 
-def _draw_returns(axes: Axes, group: Group, theme: Theme) -> None:
+def _draw_returns(axes: Axes, comparison: Comparison, group: Group, theme: Theme) -> None:
     colour = line_style(group.number, theme)["color"]
     stride = point_stride(group)
     size = 3.0 if sum(len(run.episode_steps) for run in group.runs) > 300 else 5.0
     for run in group.runs:
-        steps, returns = run.episode_steps[::stride], run.episode_returns[::stride]
-        axes.plot(steps, returns, ".", color=colour, alpha=0.35, ms=size, mew=0, zorder=1)
+        at, returns = comparison.axis.place(run, run.episode_steps), run.episode_returns
+        axes.plot(
+            at[::stride], returns[::stride], ".", color=colour, alpha=0.35, ms=size, mew=0, zorder=1
+        )
         if len(group.runs) > 1:
             chosen = np.unique(np.linspace(0, len(run.episode_steps) - 1, 300).astype(int))
-            own = run.mean_returns()[chosen]
-            axes.plot(run.episode_steps[chosen], own, color=colour, alpha=0.45, lw=0.6, zorder=3)
+            own = run.mean_returns(comparison.view.window)[chosen]
+            axes.plot(at[chosen], own, color=colour, alpha=0.45, lw=0.6, zorder=3)
     _draw_curve(axes, group.returns, group.number, theme)
     if EVALUATION in group.series:
         curve = group.series[EVALUATION]
-        axes.plot(
-            curve.steps, curve.center, "D", color=colour, ms=4, mew=0, zorder=5, clip_on=False
-        )
+        axes.plot(curve.at, curve.center, "D", color=colour, ms=4, mew=0, zorder=5, clip_on=False)
 
 
 def point_stride(group: Group) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 from a2c_cli.config.settings import KEEPING, settings
 from a2c_cli.evaluation.scores import reference_scores
 from a2c_cli.evaluation.statistics import bootstrap_ci, iqm
-from a2c_cli.runs.metrics import EVALUATION, SERIES, FloatArray, Run
+from a2c_cli.plots.view import STEPS, Axis, View
+from a2c_cli.runs.metrics import EVALUATION, SERIES, WINDOW, FloatArray, Run
 
 _POINTS = 250  # of the step grid
 # Settings that nothing learned depends on, and the seed, do not set runs apart.
@@ -20,14 +21,14 @@ _ALIKE = {"env", "seed"} | {n for n, f in settings().items() if f.metadata["grou
 
 @dataclass(frozen=True)
 class Curve:
-    """A value over agent steps: the interquartile mean of several runs, or one run's own.
+    """A value over an axis: the interquartile mean of several runs, or one run's own.
 
     Args:
-        steps, center: (G,).
+        at, center: (G,), where on the axis, and the value there.
         low, high: (G,), a pointwise 95 % bootstrap interval; None for a single run.
     """
 
-    steps: FloatArray
+    at: FloatArray
     center: FloatArray
     low: FloatArray | None = None
     high: FloatArray | None = None
@@ -41,13 +42,16 @@ class Group:
         label: what sets it apart from other groups; "" if nothing does.
         number: of its label among all labels, from 0: the same label, the same colour.
         runs: at least one, ordered by seed.
-        returns: the mean return of the last 100 episodes.
+        final: the mean return of the last 100 episodes over agent steps.
+        returns: the mean return that is drawn: of as many episodes and over the axis that the view
+            asks for.
         series: the metrics that its runs have logged.
     """
 
     label: str
     number: int
     runs: tuple[Run, ...]
+    final: Curve
     returns: Curve
     series: Mapping[str, Curve]
 
@@ -62,6 +66,7 @@ class Comparison:
         frame_skip: frames per agent step; None if the runs do not agree.
         reference: return of (random play, a human tester), where known.
         max_entropy: of the policy, nats, where known.
+        view, axis: how its curves are drawn, and over what.
     """
 
     env_id: str
@@ -69,6 +74,19 @@ class Comparison:
     frame_skip: float | None
     reference: tuple[float, float] | None
     max_entropy: float | None
+    view: View
+    axis: Axis
+
+    @property
+    def frames_above(self) -> float | None:
+        """Frames per agent step, where a second axis has more to say than the first."""
+        return self.frame_skip if self.axis.x == STEPS and self.frame_skip != 1 else None
+
+    @property
+    def end(self) -> float:
+        """The last place on its axis that a run has come to."""
+        runs = (run for group in self.groups for run in group.runs)
+        return max(float(self.axis.place(r, np.array([float(r.env_steps)]))[0]) for r in runs)
 
     @property
     def series(self) -> list[str]:
@@ -78,48 +96,73 @@ class Comparison:
 
 @dataclass
 class _Gathered:
+    name: str
     settings: Mapping[str, Any]
     runs: list[Run] = field(default_factory=list)
 
 
-def compare(runs: Sequence[Run]) -> tuple[list[Comparison], list[str]]:
+def compare(runs: Sequence[Run], view: View | None = None) -> tuple[list[Comparison], list[str]]:
     """Sort runs into environments and groups, and sum each group up.
 
     A group is of runs whose settings agree except for the seed and for those that nothing
     learned depends on. Of two runs with the same seed the longer one counts: the other is no
-    independent sample.
+    independent sample. Runs that the view calls by different names are in different groups.
 
     Returns:
         The comparisons in the order of their first runs, and a sentence for every run not used.
+
+    Raises:
+        A2CError: the runs cannot be drawn over the view's axis.
     """
-    environments: dict[str, dict[str, _Gathered]] = {}
+    view = view or View()
+    axis = view.axis(runs)
+    environments: dict[str, dict[tuple[str, str], _Gathered]] = {}
     for run in runs:
-        values = _flat(run.config)
+        name, values = view.labels.get(run.path, ""), _flat(run.config)
         gathered = environments.setdefault(run.env_id, {})
-        gathered.setdefault(repr(sorted(values.items())), _Gathered(values)).runs.append(run)
+        key = name, repr(sorted(values.items()))
+        gathered.setdefault(key, _Gathered(name, values)).runs.append(run)
     # One set of names for all environments: the same label has the same meaning in each.
-    telling = dict.fromkeys(
-        name
-        for by_settings in environments.values()
-        for name in tell_apart([part.settings for part in by_settings.values()])
-    )
+    telling = {
+        name: dict.fromkeys(
+            setting
+            for parts in environments.values()
+            for setting in tell_apart([p.settings for p in parts.values() if p.name == name])
+        )
+        for name in dict.fromkeys([*view.labels.values(), ""])
+    }
+    ranks = {name: i for i, name in enumerate(telling)}
     numbers: dict[str, int] = {}
     comparisons, notes = [], []
     for env_id, by_settings in environments.items():
         groups = []
-        for part in sorted(by_settings.values(), key=lambda part: _order(part.settings, telling)):
+        for part in sorted(
+            by_settings.values(),
+            key=lambda part: (ranks[part.name], _order(part.settings, telling[part.name])),
+        ):
             chosen, left_out = _one_a_seed(part.runs)
-            notes += left_out
-            label = ", ".join(f"{n}={_show(part.settings.get(n, 'unset'))}" for n in telling)
-            groups.append(_sum_up(label, numbers.setdefault(label, len(numbers)), chosen))
-            shortest, longest = (f(run.env_steps for run in chosen) for f in (min, max))
-            if shortest < 0.9 * longest:
-                notes.append(
-                    f"{env_id} {label}: the curve ends at step {shortest:,}, where the shortest"
-                    f" of {len(chosen)} runs does; the longest has {longest:,}"
-                )
-        comparisons.append(_comparison(env_id, groups))
+            label = _label(part, telling[part.name])
+            number = numbers.setdefault(label, len(numbers))
+            groups.append(_sum_up(label, number, chosen, view, axis))
+            notes += [*left_out, *_cut_short(f"{env_id} {label}".rstrip(), chosen)]
+        comparisons.append(_comparison(env_id, groups, view, axis))
     return comparisons, notes
+
+
+def _label(part: _Gathered, telling: Iterable[str]) -> str:
+    own = [f"{n}={_show(part.settings.get(n, 'unset'))}" for n in telling]
+    return ", ".join([part.name, *own] if part.name else own)
+
+
+def _cut_short(what: str, runs: Sequence[Run]) -> list[str]:
+    """What there is to say where one run is much shorter than another."""
+    shortest, longest = (f(run.env_steps for run in runs) for f in (min, max))
+    if shortest >= 0.9 * longest:
+        return []
+    return [
+        f"{what}: the curve ends at step {shortest:,}, where the shortest of {len(runs)} runs does;"
+        f" the longest has {longest:,}"
+    ]
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,42 +211,51 @@ def _one_a_seed(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
     return [best[seed] for seed in sorted(best)], notes
 
 
-def _sum_up(label: str, number: int, runs: Sequence[Run]) -> Group:
+def _sum_up(label: str, number: int, runs: Sequence[Run], view: View, axis: Axis) -> Group:
     series = {}
     for name in (*SERIES, EVALUATION):
-        curves = [run.series[name] for run in runs if name in run.series]
+        curves = [
+            (axis.place(run, run.series[name][0]), run.series[name][1])
+            for run in runs
+            if name in run.series
+        ]
         if curves:
             series[name] = aggregate(curves)
-    returns = aggregate([(run.episode_steps, run.mean_returns()) for run in runs])
-    return Group(label, number, tuple(runs), returns, series)
+    final = aggregate([(run.episode_steps, run.mean_returns()) for run in runs])
+    returns = final
+    if (axis.x, view.window) != (STEPS, WINDOW):
+        returns = aggregate(
+            [(axis.place(run, run.episode_steps), run.mean_returns(view.window)) for run in runs]
+        )
+    return Group(label, number, tuple(runs), final, returns, series)
 
 
 def aggregate(curves: Sequence[tuple[FloatArray, FloatArray]]) -> Curve:
-    """Interquartile mean and pointwise 95 % bootstrap interval over runs, on one grid of steps.
+    """Interquartile mean and pointwise 95 % bootstrap interval over runs, on one grid.
 
         center(s) = IQM { vᵣ(s) : r = 1 … R },  low, high as `statistics.bootstrap_ci`
 
-    The grid spans the steps that all runs have, so that no point mixes fewer runs than another.
-    Between two points of a run its value is interpolated. Equal draws at every step resample
+    The grid spans what all runs have, so that no point mixes fewer runs than another.
+    Between two points of a run its value is interpolated. Equal draws at every point resample
     whole runs, as `bootstrap_ci` is seeded.
 
     Args:
-        curves: R pairs (steps, values); steps do not fall.
+        curves: R pairs (places on the axis, values); places do not fall.
     """
-    starts, ends = [s[0] for s, _ in curves], [s[-1] for s, _ in curves]
+    starts, ends = [at[0] for at, _ in curves], [at[-1] for at, _ in curves]
     first, last = min(max(starts), min(ends)), min(ends)
-    points = max(len(steps) for steps, _ in curves)
+    points = max(len(at) for at, _ in curves)
     if len(curves) == 1 and points <= _POINTS:
         return Curve(*curves[0])
     grid = np.unique(np.linspace(first, last, _POINTS))
-    values = np.stack([np.interp(grid, steps, v) for steps, v in curves])
+    values = np.stack([np.interp(grid, at, v) for at, v in curves])
     if len(curves) == 1:
         return Curve(grid, values[0])
     bounds = np.array([bootstrap_ci(column, iqm) for column in values.T])
     return Curve(grid, iqm(values, axis=0), bounds[:, 0], bounds[:, 1])
 
 
-def _comparison(env_id: str, groups: Sequence[Group]) -> Comparison:
+def _comparison(env_id: str, groups: Sequence[Group], view: View, axis: Axis) -> Comparison:
     runs = [run for group in groups for run in group.runs]
     skips = {round(run.frame_skip, 6) for run in runs}
     maxima = {run.max_entropy for run in runs} - {None}
@@ -213,18 +265,20 @@ def _comparison(env_id: str, groups: Sequence[Group]) -> Comparison:
         frame_skip=skips.pop() if len(skips) == 1 else None,
         reference=reference_scores(env_id),
         max_entropy=maxima.pop() if len(maxima) == 1 else None,
+        view=view,
+        axis=axis,
     )
 
 
 def summarize_group(group: Group) -> dict[str, Any]:
     """A group's last point, as plain values ready for JSON."""
-    curve = group.returns
+    curve = group.final
     return {
         "env_id": group.runs[0].env_id,
         "label": group.label,
         "seeds": [run.seed for run in group.runs],
-        "env_steps": int(curve.steps[-1]),
-        "frames": round(curve.steps[-1] * group.runs[0].frame_skip),
+        "env_steps": int(curve.at[-1]),
+        "frames": round(curve.at[-1] * group.runs[0].frame_skip),
         "mean_return_100": float(curve.center[-1]),
         "ci95": None
         if curve.low is None or curve.high is None

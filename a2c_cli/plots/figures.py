@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from a2c_cli.plots.axes import RETURNS, Theme, draw_chart, line_style, point_stride
 from a2c_cli.plots.comparison import Comparison
 from a2c_cli.runs.files import MARK
-from a2c_cli.runs.metrics import EVALUATION, SERIES, WINDOW
+from a2c_cli.runs.metrics import EVALUATION, SERIES
 from a2c_cli.text import safe_text
 
 SUFFIXES = ("png", "svg", "pdf")
@@ -44,21 +44,27 @@ _CSS = {
 }
 
 
-def draw(comparisons: Sequence[Comparison], suffix: str) -> bytes:
+def draw(comparisons: Sequence[Comparison], suffix: str, title: str = "") -> bytes:
     """All environments in one picture: columns of charts, or a grid of returns if there are many.
 
     Args:
         comparisons: at least one.
         suffix: one of `SUFFIXES`.
+        title: above it all; for a single environment it takes the place of its name.
     """
     many = len(comparisons) > MOST_WITH_SERIES
     names = [] if many else [n for n in SERIES if any(n in p.series for p in comparisons)]
     with _style():
         figure = (
-            _single(comparisons[0], names)
+            _single(comparisons[0], names, title)
             if len(comparisons) == 1
             else _columns(comparisons, names)
         )
+        if title and len(comparisons) > 1:
+            figure.suptitle(
+                textwrap.fill(safe_text(title), int(figure.get_figwidth() * 10)),
+                x=0.012, ha="left", fontsize=13, fontweight="bold",
+            )  # fmt: skip
         words = caption(comparisons)
         if many:
             words += f" Other metrics: with at most {MOST_WITH_SERIES} environments, or .html."
@@ -70,13 +76,14 @@ def draw(comparisons: Sequence[Comparison], suffix: str) -> bytes:
         return picture + f"<!-- {MARK} -->\n".encode() if suffix == "svg" else picture
 
 
-def _single(comparison: Comparison, names: Sequence[str]) -> Figure:
+def _single(comparison: Comparison, names: Sequence[str], title: str) -> Figure:
     rows = (len(names) + 1) // 2
     figure = Figure(figsize=(8.4, 4.0 + 1.9 * rows), layout="constrained")
     grid = figure.add_gridspec(1 + rows, 2, height_ratios=[2.0] + [1.0] * rows)
     top = figure.add_subplot(grid[0, :])
     draw_chart(top, comparison, RETURNS, PAPER)
-    top.set_title(safe_text(comparison.env_id), loc="left", fontsize=12, fontweight="bold", pad=8)
+    name = textwrap.fill(safe_text(title or comparison.env_id), 80)
+    top.set_title(name, loc="left", fontsize=12, fontweight="bold", pad=8)
     for i, name in enumerate(names):
         axes = figure.add_subplot(grid[1 + i // 2, i % 2])
         draw_chart(axes, comparison, name, PAPER, bottom=i >= len(names) - 2)
@@ -163,7 +170,9 @@ def caption(comparisons: Sequence[Comparison]) -> str:
     groups = [group for comparison in comparisons for group in comparison.groups]
     sizes = sorted({len(group.runs) for group in groups})
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    text = f"Line: mean return of the last {WINDOW} episodes"
+    window = comparisons[0].view.window
+    many = f"mean return of the last {window:,} episodes"
+    text = f"Line: {many if window > 1 else 'return of each episode'}"
     if sizes[-1] > 1:
         text += (
             f", interquartile mean over {seeds} seeds; band: pointwise 95 % bootstrap"

@@ -21,19 +21,22 @@ from a2c_cli.text import safe_text
 from a2c_cli.version import VERSION
 
 
-def make_page(comparisons: Sequence[Comparison], evaluations: Sequence[Evaluation] = ()) -> str:
+def make_page(
+    comparisons: Sequence[Comparison], evaluations: Sequence[Evaluation] = (), title: str = ""
+) -> str:
     """The page as HTML.
 
     Args:
         comparisons: at least one.
         evaluations: what `read_evaluation` gives.
+        title: in place of the environments' names.
     """
     runs = [run for c in comparisons for group in c.groups for run in group.runs]
     return (
         _templates()
         .get_template("page.html.j2")
         .render(
-            title=", ".join(comparison.env_id for comparison in comparisons),
+            title=title or ", ".join(comparison.env_id for comparison in comparisons),
             alone=len(comparisons) == 1,
             curves=[sections.curves(comparison) for comparison in comparisons],
             evaluations=evaluations,

@@ -35,13 +35,14 @@ def curves(comparison: Comparison) -> dict[str, Any]:
             **summarize_group(group),
             "mark": Markup(legend_mark(group.number)),
             "episodes": sum(len(run.episode_steps) for run in group.runs),
-            "normalized": _normalized(comparison, float(group.returns.center[-1])),
+            "normalized": _normalized(comparison, float(group.final.center[-1])),
         }
         for group in comparison.groups
     ]
     return {
         "env_id": comparison.env_id,
         "groups": groups,
+        "axis": comparison.axis.label,
         "wide": Markup(chart_svg(comparison, RETURNS, 900, 380)),
         "narrow": Markup(chart_svg(comparison, RETURNS, 358, 300)),
         "caption": caption([comparison]),

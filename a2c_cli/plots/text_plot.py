@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from a2c_cli.plots.comparison import Comparison, Curve
+from a2c_cli.plots.view import STEPS
 from a2c_cli.text import short_count
 
 COLOURS = ("blue", "red", "green", "magenta", "yellow", "cyan", "white")
@@ -23,7 +24,7 @@ def mark(number: int, dots: bool) -> Text:
 
 
 def draw_text(comparison: Comparison, width: int, *, dots: bool) -> Text:
-    """The mean returns of all groups of an environment over agent steps.
+    """The mean returns of all groups of an environment, over the axis of its view.
 
     Args:
         width: in characters, at least 30.
@@ -34,7 +35,7 @@ def draw_text(comparison: Comparison, width: int, *, dots: bool) -> Text:
     high = max(float(curve.center.max()) for _, curve in curves)
     if high - low < 1e-9 * max(1.0, abs(high)):
         low, high = low - 1.0, high + 1.0
-    last = max(float(curve.steps[-1]) for _, curve in curves)
+    last = max(float(curve.at[-1]) for _, curve in curves)
     labels = {0: f"{high:,.4g}", _ROWS // 2: f"{(low + high) / 2:,.4g}", _ROWS - 1: f"{low:,.4g}"}
     margin = max(map(len, labels.values()))
     columns = max(width - margin - 2, 10)
@@ -54,9 +55,9 @@ def draw_text(comparison: Comparison, width: int, *, dots: bool) -> Text:
             chart.append(str(cells[row, column]), style=style)
         chart.append("\n")
     chart.append(" " * margin + f" {corner}{dash * columns}\n", style="dim")
-    axes = [("steps", 1.0)]
-    if comparison.frame_skip is not None and comparison.frame_skip != 1:
-        axes.append(("frames", comparison.frame_skip))
+    axes = [("steps" if comparison.axis.x == STEPS else comparison.axis.label, 1.0)]
+    if comparison.frames_above is not None:
+        axes.append(("frames", comparison.frames_above))
     for name, scale in axes:
         line = _axis(columns, name, last * scale)
         chart.append(" " * (margin + 2) + line + "\n", style="dim")
@@ -70,15 +71,15 @@ def _draw_curve(
 
     Args:
         heights: the values at the lowest and the highest row.
-        last: the step at the right edge.
+        last: the place on the axis at the right edge.
     """
     low, high = heights
     across, down = (2, 4) if letter is None else (1, 1)
     at = np.linspace(0.0, last, columns * across)
-    inside = (at >= curve.steps[0]) & (at <= curve.steps[-1])
+    inside = (at >= curve.at[0]) & (at <= curve.at[-1])
     if not inside.any():  # a single early point
-        inside[np.abs(at - curve.steps[-1]).argmin()] = True
-    height = (high - np.interp(at, curve.steps, curve.center)) / (high - low)
+        inside[np.abs(at - curve.at[-1]).argmin()] = True
+    height = (high - np.interp(at, curve.at, curve.center)) / (high - low)
     rows = np.rint(height * (_ROWS * down - 1)).astype(int)
     blocks = _trace(rows, inside, _ROWS * down).reshape(_ROWS, down, columns, across)
     hit = blocks.any(axis=(1, 3))
@@ -103,6 +104,7 @@ def _trace(rows: NDArray[np.int64], inside: NDArray[np.bool_], height: int) -> N
 
 def _axis(columns: int, name: str, last: float) -> str:
     """`0        steps        60k`, with the middle's value where there is room."""
-    middle, end = f"{short_count(last / 2)} {name}", short_count(last)
+    middle, end = (f"{x:.3g}" if x < 1000 else short_count(x) for x in (last / 2, last))
+    middle += f" {name}"
     left = "0" + middle.rjust(columns // 2 + len(middle) // 2 - 1)
     return left + end.rjust(columns - len(left))

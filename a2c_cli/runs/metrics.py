@@ -32,6 +32,7 @@ SERIES = {
     "train/entropy_coef": "entropy coefficient β",
 }
 EVALUATION = "eval/mean_reward"
+_ELAPSED = "time/elapsed"
 _LARGEST = 1e18  # of a number; sums of a million such are finite
 _LARGEST_FILE = 4 * 2**30  # bytes of metrics.jsonl
 _LARGEST_CONFIG = 2**20  # bytes
@@ -52,6 +53,7 @@ class Run:
         episode_returns: (E,), raw game points.
         series: metric -> (steps, values), both (L,), for `SERIES` and `EVALUATION`.
         max_entropy: nats; None where its checkpoint does not tell, or there is no maximum.
+        elapsed: (steps, seconds of training), both (L,); None where nothing was noted.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class Run:
     episode_returns: FloatArray
     series: Mapping[str, tuple[FloatArray, FloatArray]]
     max_entropy: float | None
+    elapsed: tuple[FloatArray, FloatArray] | None = None
 
     @property
     def env_id(self) -> str:
@@ -73,11 +76,11 @@ class Run:
         """The agent step of its last line."""
         return int(max([self.episode_steps[-1], *(s[-1] for s, _ in self.series.values())]))
 
-    def mean_returns(self) -> FloatArray:
-        """(E,), the mean of the last `WINDOW` returns after each episode (fewer at the start)."""
+    def mean_returns(self, window: int = WINDOW) -> FloatArray:
+        """(E,), the mean of the last `window` returns after each episode (fewer at the start)."""
         sums = np.concatenate([[0.0], np.cumsum(self.episode_returns)])
         ends = np.arange(1, len(sums))
-        starts = np.maximum(ends - WINDOW, 0)
+        starts = np.maximum(ends - window, 0)
         return np.asarray((sums[ends] - sums[starts]) / (ends - starts), np.float64)
 
 
@@ -155,7 +158,7 @@ def read_run(path: Path) -> tuple[Run, int]:
     config = _read_config(path / CONFIG)
     steps, returns, frames = array("d"), array("d"), array("d")
     series: dict[str, tuple[array[float], array[float]]] = {
-        name: (array("d"), array("d")) for name in (*SERIES, EVALUATION)
+        name: (array("d"), array("d")) for name in (*SERIES, EVALUATION, _ELAPSED)
     }
     skipped = 0
     try:
@@ -180,6 +183,7 @@ def read_run(path: Path) -> tuple[Run, int]:
     if not steps:
         raise A2CError(f"{path} has not finished an episode yet")
     order = np.argsort(steps, kind="stable")
+    elapsed = series.pop(_ELAPSED)
     run = Run(
         path=path,
         config=config,
@@ -189,6 +193,7 @@ def read_run(path: Path) -> tuple[Run, int]:
         episode_returns=np.asarray(returns)[order],
         series={name: _sorted(*pair) for name, pair in series.items() if pair[0]},
         max_entropy=_max_entropy(path),
+        elapsed=_sorted(*elapsed) if elapsed[0] else None,
     )
     return run, skipped
 

@@ -128,7 +128,9 @@ def _spark(returns: Sequence[float]) -> list[tuple[str, str]]:
     return [("", f"{sparkline(returns)}  {min(returns):,.4g} to {max(returns):,.4g}")]
 
 
-def curves(comparisons: Sequence[Comparison], output: Path | None, *, json: bool) -> None:
+def curves(
+    comparisons: Sequence[Comparison], output: Path | None, title: str, *, json: bool
+) -> None:
     """Where the curves end; without a file, the curves themselves."""
     from a2c_cli.plots.comparison import summarize_group
 
@@ -138,6 +140,8 @@ def curves(comparisons: Sequence[Comparison], output: Path | None, *, json: bool
         print_json({"file": file, "groups": groups})
     elif output is None:
         console = Results()
+        if title:
+            console.print(Text(safe_text(title), style="bold"), soft_wrap=True)
         for comparison in comparisons:
             _print_comparison(console, comparison)
 

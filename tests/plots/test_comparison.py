@@ -78,7 +78,7 @@ def test_of_two_runs_with_one_seed_the_longer_counts(tmp_path: Path) -> None:
 def test_a_curve_ends_with_the_shortest_run_and_says_so(tmp_path: Path) -> None:
     paths = [write_run(tmp_path / str(n), [1.0] * n, seed=n) for n in (10, 20)]
     [comparison], [note] = compared(*paths)
-    assert comparison.groups[0].returns.steps[-1] == 10 * EVERY
+    assert comparison.groups[0].returns.at[-1] == 10 * EVERY
     assert "ends at step 500" in note
 
 
@@ -89,9 +89,9 @@ def test_a_curve_is_the_interquartile_mean_with_its_interval() -> None:
     curve = aggregate([(steps, v) for v in values])
     assert curve.low is not None
     assert curve.high is not None
-    assert (curve.steps[0], curve.steps[-1]) == (1.0, 100.0)
-    for i in (0, 101, len(curve.steps) - 1):
-        column = np.array([np.interp(curve.steps[i], steps, v) for v in values])
+    assert (curve.at[0], curve.at[-1]) == (1.0, 100.0)
+    for i in (0, 101, len(curve.at) - 1):
+        column = np.array([np.interp(curve.at[i], steps, v) for v in values])
         assert curve.center[i] == pytest.approx(iqm(column))
         assert (curve.low[i], curve.high[i]) == pytest.approx(bootstrap_ci(column, iqm))
     assert (curve.low <= curve.center).all()
@@ -102,16 +102,16 @@ def test_one_run_has_no_interval_and_keeps_its_own_points() -> None:
     steps, values = np.array([3.0, 5.0, 9.0]), np.array([1.0, 0.0, 2.0])
     curve = aggregate([(steps, values)])
     assert curve.low is None
-    np.testing.assert_array_equal(curve.steps, steps)
+    np.testing.assert_array_equal(curve.at, steps)
     np.testing.assert_array_equal(curve.center, values)
     many = aggregate([(np.arange(10_000.0), np.arange(10_000.0))])
-    assert len(many.steps) < 1000
-    np.testing.assert_allclose(many.center, many.steps)
+    assert len(many.at) < 1000
+    np.testing.assert_allclose(many.center, many.at)
 
 
 def test_runs_without_common_steps_still_have_a_point() -> None:
     curve = aggregate([(np.array([1.0, 2.0]), np.zeros(2)), (np.array([5.0]), np.ones(1))])
-    assert curve.steps.tolist() == [2.0]
+    assert curve.at.tolist() == [2.0]
     assert curve.center.tolist() == [0.5]
 
 

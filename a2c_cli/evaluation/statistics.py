@@ -7,7 +7,7 @@ Edge of the Statistical Precipice" (arXiv 2108.13264), written with NumPy only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol, cast, overload
 
 import numpy as np
@@ -18,6 +18,20 @@ FloatArray = NDArray[np.float64]
 # Resamples are drawn in blocks of at most this many numbers (32 MiB of float64), so that an
 # interval over a million episodes needs no more memory than one over ten.
 _BLOCK_ELEMENTS = 4_194_304
+
+
+ENOUGH = 4  # seeds from which on an interval of their IQM is worth its name
+_FEW = {2: "50", 3: "73"}  # seeds: % of their intervals that hold the truth (normal scores)
+
+
+def few_seeds_note(counts: Collection[int]) -> str:
+    """What must be said beside intervals over so many seeds each; empty if nothing."""
+    few = [n for n in _FEW if n in counts]
+    if not few:
+        return ""
+    seeds = " or ".join("two" if n == 2 else "three" for n in few)
+    shares = " or ".join(_FEW[n] for n in few)
+    return f"intervals over {seeds} seeds are too narrow: {shares} % of them hold the truth"
 
 
 class Statistic(Protocol):

@@ -221,13 +221,21 @@ def _sum_up(label: str, number: int, runs: Sequence[Run], view: View, axis: Axis
         ]
         if curves:
             series[name] = aggregate(curves)
-    final = aggregate([(run.episode_steps, run.mean_returns()) for run in runs])
+    final = aggregate([_to_the_end(run) for run in runs])
     returns = final
     if (axis.x, view.window) != (STEPS, WINDOW):
         returns = aggregate(
             [(axis.place(run, run.episode_steps), run.mean_returns(view.window)) for run in runs]
         )
     return Group(label, number, tuple(runs), final, returns, series)
+
+
+def _to_the_end(run: Run) -> tuple[FloatArray, FloatArray]:
+    """The mean return after each episode, and at the run's last line: there runs are compared."""
+    steps, means = run.episode_steps, run.mean_returns()
+    if run.env_steps == steps[-1]:
+        return steps, means
+    return np.append(steps, float(run.env_steps)), np.append(means, means[-1])
 
 
 def aggregate(curves: Sequence[tuple[FloatArray, FloatArray]]) -> Curve:

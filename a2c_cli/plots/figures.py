@@ -13,6 +13,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from a2c_cli.evaluation.statistics import few_seeds_note
 from a2c_cli.plots.axes import RETURNS, Theme, draw_chart, line_style, point_stride
 from a2c_cli.plots.comparison import Comparison
 from a2c_cli.runs.files import MARK
@@ -185,7 +186,8 @@ def caption(comparisons: Sequence[Comparison]) -> str:
     text += f"; points: single episodes{every}"
     if any(EVALUATION in group.series for group in groups):
         text += "; diamonds: evaluations"
-    return text + "."
+    note = few_seeds_note(sizes)
+    return f"{text}. {note.capitalize()}." if note else f"{text}."
 
 
 @contextmanager

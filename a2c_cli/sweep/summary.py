@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from a2c_cli.evaluation.scores import reference_scores
-from a2c_cli.evaluation.statistics import human_normalized, iqm, stratified_bootstrap_ci
+from a2c_cli.evaluation.statistics import (
+    ENOUGH,
+    human_normalized,
+    iqm,
+    stratified_bootstrap_ci,
+)
 from a2c_cli.sweep.plan import setting_text
 from a2c_cli.sweep.state import State
 
@@ -25,8 +30,9 @@ def sum_up(states: Sequence[State]) -> dict[str, Any]:
         missing, mean, iqm, ci95` (95 % bootstrap interval of the IQM over seeds) and all of them
         as `settings`, best first. `aggregate`: by setting `games, seeds, missing, mean, iqm, ci95`
         of the human-normalised scores of all games with reference scores, pooled, interval
-        stratified by game (arXiv 2108.13264), best first. `best`: the best setting over all
-        environments, None where they have no common scale.
+        stratified by game (arXiv 2108.13264), best first; an interval is None where no game has
+        two seeds. `best`: the best setting over all environments, None where that cannot be told;
+        `best_note` says why.
     """
     found: dict[str, dict[str, list[State]]] = {}
     settings: dict[str, Mapping[str, Any]] = {}
@@ -54,9 +60,31 @@ def sum_up(states: Sequence[State]) -> dict[str, Any]:
         ranked = next(iter(summary.values()))["settings"]
     elif len(games) == len(found):
         ranked = aggregate
-    best = ranked[0]["setting"] if ranked and ranked[0]["iqm"] is not None else None
+    why = _doubt(ranked)
     return {"runs": [_run(s) for s in states], "summary": summary, "aggregate": aggregate,
-            "best": best}  # fmt: skip
+            "best": None if why else ranked[0]["setting"], "best_note": why}  # fmt: skip
+
+
+def _doubt(ranked: Sequence[Mapping[str, Any]]) -> str:
+    """Why the first of these settings is not known to be the best; empty if it is.
+
+    Those of which more trials are missing rank below by rule.
+    """
+    if not ranked:
+        return "the environments have no common scale"
+    first, *others = ranked
+    rivals = [row for row in others if row["missing"] == first["missing"]]
+    if first["iqm"] is None:
+        return "no trial has a result"
+    if not rivals:
+        return ""
+    fewest = min(row["seeds"] for row in (first, *rivals))
+    if fewest < ENOUGH:
+        return f"{fewest} seed{'s' if fewest > 1 else ''} a setting are too few; give {ENOUGH}"
+    close = sum(row["ci95"][1] >= first["ci95"][0] for row in rivals)
+    if close:
+        return f"the intervals of the first {close + 1} overlap; more seeds make them narrower"
+    return ""
 
 
 def _run(state: State) -> dict[str, Any]:
@@ -89,7 +117,8 @@ def _measure(groups: Sequence[Sequence[State]], normalized: bool = False) -> dic
     counts = {"seeds": pooled.size, "missing": trials - pooled.size}
     if not present:
         return {**counts, "mean": None, "iqm": None, "ci95": None}
-    interval = list(stratified_bootstrap_ci(present, iqm))
+    several = any(values.size > 1 for values in present)  # of one seed nothing is known
+    interval = list(stratified_bootstrap_ci(present, iqm)) if several else None
     return {**counts, "mean": float(pooled.mean()), "iqm": iqm(pooled), "ci95": interval}
 
 

@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from a2c_cli.evaluation.statistics import few_seeds_note
 from a2c_cli.sweep.plan import Trial, setting_text
 from a2c_cli.sweep.state import State
 from a2c_cli.terminal.console import Display, Results, print_table
@@ -131,8 +132,14 @@ def show_result(record: Mapping[str, Any], *, json: bool) -> None:
         title = f"human-normalised, {games} game{'s' if games > 1 else ''}, in %"
         _show_rows(console, title, record["aggregate"], 100.0)
     several = any(len(found["settings"]) > 1 for found in record["summary"].values())
-    if several and record["best"] is not None:
-        console.print(Text(safe_text(f"best setting: {setting_text(record['best'])}")))
+    if several:
+        best = record["best"]
+        told = f"cannot be told: {record['best_note']}" if best is None else setting_text(best)
+        console.print(Text(safe_text(f"best setting: {told}")))
+    every = [row for found in record["summary"].values() for row in found["settings"]]
+    note = few_seeds_note({row["seeds"] for row in every})
+    if note:
+        console.print(Text(note))
     missing = sum(
         row["missing"] for found in record["summary"].values() for row in found["settings"]
     )
@@ -167,8 +174,9 @@ def _show_rows(
         if row["iqm"] is None:
             cells = ("-", "-", "-")
         else:
-            low, high = (_number(scale * bound) for bound in row["ci95"])
-            cells = (_number(scale * row["mean"]), _number(scale * row["iqm"]), f"{low} to {high}")
+            bounds = [_number(scale * bound) for bound in row["ci95"] or ()]
+            interval = " to ".join(bounds) or "-"
+            cells = (_number(scale * row["mean"]), _number(scale * row["iqm"]), interval)
         name = setting_text(row["setting"]).replace(", ", "\n")  # never cut within a number
         table.add_row(Text("\n".join(map(safe_text, name.split("\n")))), runs, *cells)
     console.print(table)

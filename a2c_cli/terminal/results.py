@@ -29,11 +29,12 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
         print_json(result)
         return
     low, high = result["ci95"]
+    interval = f"  (95 % interval {low:,.2f} to {high:,.2f})" if result["episodes"] > 1 else ""
     rows = [
         ("environment", result["env_id"]),
         ("policy", result["policy"]),
         ("episodes", f"{result['episodes']:,} whole games, seed {result['seed']}"),
-        ("mean", f"{result['mean']:,.2f}  (95 % interval {low:,.2f} to {high:,.2f})"),
+        ("mean", f"{result['mean']:,.2f}{interval}"),
         ("median", f"{result['median']:,.2f}"),
         ("IQM", f"{result['iqm']:,.2f}"),
         ("std", f"{result['std']:,.2f}"),
@@ -147,6 +148,7 @@ def curves(
 
 
 def _print_comparison(console: Results, comparison: Comparison) -> None:
+    from a2c_cli.evaluation.statistics import few_seeds_note
     from a2c_cli.plots.comparison import summarize_group
     from a2c_cli.plots.text_plot import draw_text, mark
 
@@ -173,6 +175,9 @@ def _print_comparison(console: Results, comparison: Comparison) -> None:
             "-" if low is None else f"{number(low)} to {number(high)}",
         )
     console.print(ends)
+    note = few_seeds_note({len(group.runs) for group in comparison.groups})
+    if note:
+        console.print(Text(note), soft_wrap=True)
     metrics = Table(box=None, show_header=False, pad_edge=False)
     for metric in comparison.series:
         for group in comparison.groups:

@@ -160,7 +160,7 @@ def test_the_caption_says_what_is_drawn(sweep: list[Comparison], cartpole_run: P
     assert caption(sweep) == (
         "Line: mean return of the last 100 episodes, interquartile mean over 3 seeds; band:"
         " pointwise 95 % bootstrap interval over seeds; thin lines: single seeds; points:"
-        " single episodes."
+        " single episodes. Intervals over three seeds are too narrow: 73 % of them hold the truth."
     )
     assert caption(comparisons_of(cartpole_run)) == (
         "Line: mean return of the last 100 episodes (one seed); points: single episodes."

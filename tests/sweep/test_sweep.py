@@ -24,8 +24,10 @@ from process import SUPPORT, Outcome, run_python
 
 from a2c_cli import TrainConfig, train
 from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.plots.comparison import compare, summarize_group
 from a2c_cli.runs.checkpoint import read_header
 from a2c_cli.runs.directory import RunDir
+from a2c_cli.runs.metrics import find_runs, read_runs
 from a2c_cli.sweep.drive import RETRIES
 from a2c_cli.sweep.plan import (
     Request,
@@ -219,7 +221,7 @@ def test_summary_of_one_environment() -> None:
     assert (other["mean"], other["iqm"]) == (4.0, 2.5)
     assert 1.0 <= other["ci95"][0] < 2.5 < other["ci95"][1] <= 10.0
     assert record["summary"]["CartPole-v1"]["iqm"] == 4.0
-    assert record["best"] == {"gamma": 0.9}
+    assert record["best"] is None  # the other's interval is wide
     assert record["aggregate"] == []  # nobody has measured humans at it
 
 
@@ -232,6 +234,30 @@ def test_a_setting_that_breaks_does_not_win_by_its_survivors() -> None:
     assert (row["seeds"], row["missing"], row["mean"]) == (1, 2, 500.0)
     nothing = sum_up(states({("CartPole-v1", "0.5"): [None]}))
     assert (nothing["best"], nothing["summary"]["CartPole-v1"]["iqm"]) == (None, None)
+
+
+def test_the_best_setting_is_named_where_the_intervals_allow_it() -> None:
+    def verdict(one: list[float | None], other: list[float | None]) -> tuple[Any, str]:
+        record = sum_up(states({("CartPole-v1", "0.5"): one, ("CartPole-v1", "0.9"): other}))
+        return record["best"], record["best_note"]
+
+    assert verdict([1, 2, 3, 4], [11, 12, 13, 14]) == ({"gamma": 0.9}, "")
+    assert verdict([1, 2, 3], [11, 12, 13]) == (None, "3 seeds a setting are too few; give 4")
+    best, why = verdict([1, 2, 3, 12], [4, 11, 12, 13])
+    assert best is None
+    assert "the intervals of the first 2 overlap" in why
+    assert verdict([1], [2])[0] is None
+
+
+def test_one_seed_has_no_interval_and_few_have_a_note(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = sum_up(states({("CartPole-v1", "0.5"): [21.67]}))
+    assert one["summary"]["CartPole-v1"]["ci95"] is None
+    show_result(one, json=False)
+    assert "21.67 to" not in capsys.readouterr().out
+    show_result(sum_up(states({("CartPole-v1", "0.5"): [1, 2, 3]})), json=False)
+    assert "three seeds are too narrow: 73 %" in " ".join(capsys.readouterr().out.split())
 
 
 def test_games_are_pooled_on_the_human_scale() -> None:
@@ -337,7 +363,13 @@ def test_a_sweep_is_its_trials(cli: Cli, tmp_path: Path) -> None:
     for row in rows:
         means = [r["mean_return_100"] for r in record["runs"] if r["setting"] == row["setting"]]
         assert row["mean"] == pytest.approx(np.mean(means))
-    assert record["best"] == max(rows, key=lambda row: row["iqm"])["setting"]
+    assert record["best"] is None  # of two seeds
+    [compared], _ = compare(read_runs(find_runs([where]))[0])
+    drawn = {g.label: summarize_group(g) for g in compared.groups}
+    for row in rows:  # `a2c plot` says the same of the same runs
+        of_plot = drawn[f"learning_rate={row['setting']['learning_rate']}"]
+        assert of_plot["mean_return_100"] == pytest.approx(row["iqm"])
+        assert of_plot["ci95"] == pytest.approx(row["ci95"])
     kept = json.loads((where / "sweep.json").read_text())
     assert {key: kept[key] for key in record} == record
     # A trial is exactly the run that `a2c train` would have made.
@@ -351,7 +383,7 @@ def test_a_sweep_is_its_trials(cli: Cli, tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in where.rglob("*.*") if p.name != "sweep.json"}
     again = cli(*BANDITS, "--run-dir", where)
     assert again.code == 0
-    assert "best setting: learning_rate=" in again.stdout
+    assert "best setting: cannot be told: 2 seeds a setting are too few" in again.stdout
     assert max(map(len, again.stdout.splitlines())) <= 80
     other = cli(*BANDITS[:-4], "--total-steps", 301, "--run-dir", where)
     assert other.code == 1

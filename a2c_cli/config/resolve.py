@@ -14,6 +14,7 @@ from a2c_cli.config.networks import parse_network
 from a2c_cli.config.settings import Settings, TrainConfig, option, settings
 from a2c_cli.errors import ConfigError
 
+LINES = 100  # of metrics.jsonl, at least, by default
 _NATURAL = ("--policy-step natural", lambda s: s.policy_step == "natural")
 _PLAIN = ("--policy-step gradient", lambda s: s.policy_step == "gradient")
 # A setting that changes nothing by itself: what it takes, in words and as a test.
@@ -129,6 +130,9 @@ def _following(filled: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     if "calibration_steps" not in given:  # a short budget is for learning too
         most = filled["total_steps"] // 10
         following["calibration_steps"] = min(filled["calibration_steps"], most)
+    if "log_every" not in given:  # so that a short run has a curve too
+        most = max(1, filled["total_steps"] // LINES)
+        following["log_every"] = min(filled["log_every"], most)
     return following
 
 

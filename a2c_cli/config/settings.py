@@ -289,7 +289,11 @@ class TrainConfig(Generic[Absent]):
     threads: int | Absent = setting(
         "threads of an update", KEEPING, low=1, high=1024, on_resume=True
     )
-    log_every: int | Absent = setting("steps between lines of metrics.jsonl", KEEPING, low=1)
+    log_every: int | Absent = setting(
+        "steps between lines of metrics.jsonl; by default a hundredth of a short budget",
+        KEEPING,
+        low=1,
+    )
     save_every: float | Absent = setting(
         "minutes between checkpoints; 0 = only at the end", KEEPING, low=0.0, on_resume=True
     )

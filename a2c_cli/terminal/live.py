@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from a2c_cli.training.progress import Progress, TrainResult
 
 
+_LINE_STEPS = 10_000  # between two lines of a log file; fewer where the budget is short
 _WIDE = 100  # columns from which the panel has two halves
 
 
 class TrainReporter:
-    """Shows a run while it goes: a live table on a terminal, else a line for every log entry."""
+    """Shows a run while it goes: a live table on a terminal, else lines for a log file."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
         self._introduced = False
+        self._lines = 0  # of a log file so far
 
     def show(self, progress: Progress) -> None:
         """Take in where the run stands."""
@@ -40,8 +42,15 @@ class TrainReporter:
             display.say(f"warning: {text}")
         if display.live:
             display.draw(lambda: panel(progress, display.width))
-        elif progress.logged:
+        elif progress.logged and self._is_due(progress):
             display.say(_line(progress))
+
+    def _is_due(self, p: Progress) -> bool:
+        """Whether a log file gets a line: not for each of the many points of a short curve."""
+        lines = p.env_steps // max(1, min(_LINE_STEPS, p.total_steps // 10))
+        due = lines > self._lines or p.env_steps >= p.total_steps
+        self._lines = max(lines, self._lines)
+        return due
 
 
 def _introduction(p: Progress) -> list[str]:

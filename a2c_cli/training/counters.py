@@ -23,7 +23,7 @@ _WINDOW = 100  # episodes of a mean return
 
 @dataclass
 class Interval:
-    """Sums over the updates and episodes since the last line of metrics.jsonl."""
+    """Sums over updates, and the actions: since the last line of metrics.jsonl, or a last look."""
 
     updates: int = 0
     sums: dict[str, float] = field(default_factory=dict)
@@ -37,6 +37,15 @@ class Interval:
                 self.last[name] = value
             else:
                 self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def join(self, later: Interval) -> None:
+        """Take in an interval that follows this one."""
+        self.updates += later.updates
+        for name, value in later.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        for action, times in later.actions.items():
+            self.actions[action] = self.actions.get(action, 0) + times
+        self.last |= later.last
 
     def metrics(self) -> dict[str, float]:
         means = {name: total / self.updates for name, total in self.sums.items()}
@@ -60,6 +69,8 @@ class Counters:
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     interval: Interval = field(default_factory=Interval)
+    last_look: int = 0  # env_steps at which the guards last looked
+    watched: Interval = field(default_factory=Interval)  # since then, up to the last line
     guards: Guards = field(default_factory=Guards)
 
     def count(self, step: Transition) -> None:
@@ -92,6 +103,8 @@ class Counters:
             "last_line": self.last_line,
             "lengths": list(self.lengths),
             "interval": dataclasses.asdict(self.interval),
+            "last_look": self.last_look,
+            "watched": dataclasses.asdict(self.watched),
             "guards": dataclasses.asdict(self.guards),
         }
 
@@ -124,7 +137,7 @@ class Saved(BaseModel):
     Args:
         metrics_bytes: length of metrics.jsonl when it was saved.
         elapsed: seconds of training.
-        others: as in `Counters`. Earlier versions had no actions, guards and last_line.
+        others: as in `Counters`. Earlier versions had no actions, guards, looks and last_line.
     """
 
     model_config = ConfigDict(strict=True)
@@ -137,6 +150,8 @@ class Saved(BaseModel):
     last_line: Count | None = None
     lengths: Annotated[list[Count], FailFast(), Field(max_length=_WINDOW)]
     interval: _Interval
+    last_look: Count | None = None
+    watched: _Interval = _Interval(updates=0, sums={}, last={})
     guards: _Guards = _Guards()
 
     @classmethod
@@ -151,12 +166,11 @@ class Saved(BaseModel):
         except ValidationError as error:
             raise ValueError(first_problem(error)) from None
         names = tuple(f.name for f in dataclasses.fields(UpdateStats))
-        if not all(
-            name.startswith(names) for name in {**saved.interval.sums, **saved.interval.last}
-        ):
-            raise ValueError("the sums since the last line of metrics.jsonl are damaged")
-        if saved.interval.sums and not saved.interval.updates:
-            raise ValueError("there are sums of no updates")
+        for part in (saved.interval, saved.watched):
+            if not all(name.startswith(names) for name in {**part.sums, **part.last}):
+                raise ValueError("the sums since the last line of metrics.jsonl are damaged")
+            if part.sums and not part.updates:
+                raise ValueError("there are sums of no updates")
         if len(saved.lengths) != len(header.recent_returns):
             raise ValueError("the last episodes' returns and lengths do not fit together")
         return saved
@@ -174,5 +188,7 @@ class Saved(BaseModel):
             returns=deque(header.recent_returns, _WINDOW),
             lengths=deque(self.lengths, _WINDOW),
             interval=Interval(**self.interval.model_dump()),
+            last_look=header.env_steps if self.last_look is None else self.last_look,
+            watched=Interval(**self.watched.model_dump()),
             guards=Guards(**self.guards.model_dump()),
         )

@@ -1,8 +1,8 @@
 """What quietly kills a run, told while it still can be helped.
 
-Each guard reads one entry of metrics.jsonl and what came before. It warns once, with the cause and
-what to try, and only about runs that are not doing well: a policy that has solved its task may be
-as certain as it likes.
+Each guard reads the metrics since it last looked and what came before. It warns once, with the
+cause and what to try, and only about runs that are not doing well: a policy that has solved its
+task may be as certain as it likes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ _LAYER = "train/dead_units_"
 _STANDS = 0.5  # of the natural steps rejected
 _FALLEN = 1 / 3  # of what had been gained
 _HISTORY = 50  # entries
+_SPAN = 10_000  # steps between two looks
+
+
+def steps_between_looks(total_steps: int) -> int:
+    """How often a run is looked at: fewer steps than that say little, whatever is logged.
+
+    Args:
+        total_steps: its budget; a short one is looked at ten times.
+    """
+    return max(1000, min(_SPAN, total_steps // 10))
 
 
 @dataclass
@@ -51,7 +61,7 @@ class Guards:
         """The warnings that an entry gives rise to, each once in a run.
 
         Args:
-            entry: of metrics.jsonl, by the names there.
+            entry: the metrics since the last look, by their names in metrics.jsonl.
             returns: of the last episodes, up to 100.
             spent: share of the budget.
             max_entropy: nats; None for continuous actions, whose entropy has no maximum.

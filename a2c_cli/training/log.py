@@ -13,6 +13,7 @@ from a2c_cli.tracking.session import Trackers, histograms
 from a2c_cli.tracking.tracker import Value
 from a2c_cli.training.best import Scorer
 from a2c_cli.training.counters import Interval
+from a2c_cli.training.guards import steps_between_looks
 from a2c_cli.training.state import RunState
 
 
@@ -22,11 +23,12 @@ class MetricsLog:
     Args:
         state: of the run.
         scorer: evaluates the agent where an evaluation is due.
-        warn: told what the guards find in an entry.
+        warn: told what the guards find.
     """
 
     def __init__(self, state: RunState, scorer: Scorer, warn: Callable[[str], None]) -> None:
         self._state, self._scorer, self._warn = state, scorer, warn
+        self._look_every = steps_between_looks(state.config.total_steps)
         self.trackers = Trackers({}, warn)  # none, until it is given some
 
     @property
@@ -77,7 +79,9 @@ class MetricsLog:
         entry |= c.interval.metrics()
         evaluated, best = self._scorer.score(c)
         entry |= evaluated
-        self._warn_of(entry)
+        c.watched.join(c.interval)
+        if c.env_steps - c.last_look >= self._look_every:
+            self._look()
         entry["time/fps"] = round(state.rate, 1)
         entry["time/elapsed"] = round(state.clock.seconds, 2)
         state.directory.append_metrics(entry)
@@ -109,12 +113,13 @@ class MetricsLog:
         with contextlib.suppress(OSError):
             self.trackers.catch_up(_logged(path, read_records(path / METRICS)))
 
-    def _warn_of(self, entry: Mapping[str, Any]) -> None:
+    def _look(self) -> None:
         c = self._state.counters
         spent = c.env_steps / self._state.config.total_steps
         most = self._state.env.spec.action.max_entropy
-        for text in c.guards.check(entry, c.returns, spent, most):
+        for text in c.guards.check(c.watched.metrics(), c.returns, spent, most):
             self._warn(f"step {c.env_steps:,}: {text}")
+        c.last_look, c.watched = c.env_steps, Interval()
 
     def _track(self, entry: Mapping[str, Value]) -> None:
         values = {name: value for name, value in entry.items() if name != "env_steps"}

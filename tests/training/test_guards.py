@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 
 from a2c_cli import TrainConfig, train
-from a2c_cli.training.guards import FIRST, Guards
+from a2c_cli.training.guards import FIRST, Guards, steps_between_looks
 
 MOST = math.log(4)
 POOR = [1.0, 2.0] * 50
@@ -139,3 +140,27 @@ def test_a_network_that_really_goes_blind(tmp_path: Path) -> None:
 def test_a_run_that_does_well_hears_nothing(tmp_path: Path) -> None:
     config = TrainConfig(env="CartPole-v1", total_steps=20_000, log_every=2000)
     assert train(config, run_dir=tmp_path / "run").warnings == ()
+
+
+def test_a_short_run_has_a_curve_and_is_looked_at_ten_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    monkeypatch.setattr(
+        Guards, "check", lambda self, entry, *_: looks.append(entry) or []  # type: ignore[func-returns-value]
+    )  # fmt: skip
+    config = TrainConfig(env="CartPole-v1", total_steps=4000, n_steps=32, policy_step="gradient")
+    halted = iter([None] * 2500 + ["interrupted"])
+    train(config, run_dir=tmp_path / "run", should_stop=lambda: next(halted, None))
+    train(resume=tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    logged = [line["env_steps"] for line in lines if "episode" not in line]
+    assert logged == list(range(40, 4001, 40))
+    assert len(looks) == 4  # no more often than every 1,000 steps, through a resume too
+    last = [line["train/entropy"] for line in lines if "train/entropy" in line][-25:]
+    assert min(last) <= looks[-1]["train/entropy"] <= max(last)
+
+
+def test_long_runs_are_looked_at_every_ten_thousand_steps() -> None:
+    spans = [steps_between_looks(total) for total in (500, 12_000, 2_500_000)]
+    assert spans == [1000, 1200, 10_000]

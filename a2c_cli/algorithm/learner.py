@@ -59,9 +59,10 @@ class Learner:
     def act(self, obs: Obs) -> Any:
         """Sample an action, as the environment takes it, and note what it was decided on."""
         if self._calibration.running:
-            return self.agent.act(obs)
-        decision = self.policy.decide(obs)
-        self._segments[-1].begin(decision.observation, decision.action)
+            decision = self.agent.decide(obs)
+        else:
+            decision = self.policy.decide(obs)
+            self._segments[-1].begin(decision.observation, decision.action)
         return self.agent.spec.action.to_env(decision.action)
 
     def learn(self, step: Transition, progress: float) -> UpdateStats | None:

@@ -54,25 +54,37 @@ class Encoder:
         wide = any(_is_wide(part) for part in self._parts)
         self._type: Any = np.float64 if wide else np.float32
 
-    def encode(self, obs: Any, first: bool) -> Obs:
+    @property
+    def only_part(self) -> Part | None:
+        """What an observation is, where it is no Dict or Tuple."""
+        parts = [*self._parts, *(picture.part for picture in self._pictures)]
+        return parts[0] if len(parts) == 1 and not parts[0].path else None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the pictures that were pushed last are those before them once more."""
+        return all(picture.repeats for picture in self._pictures)
+
+    def encode(self, obs: Any, first: bool, push: bool = True) -> Obs:
         """One observation; an image's array is reused by the next.
 
         Args:
             obs: as the environment gives it.
             first: whether it opens an episode: it fills the stack of its pictures.
+            push: whether its pictures are new; else those that were pushed last are its own.
 
         Raises:
             OutsideSpaceError: it is not what its space says.
         """
-        for picture in self._pictures:
-            picture.push(_part_of(obs, picture.part), first)
+        for picture in self._pictures if push else ():
+            picture.push(part_of(obs, picture.part), first)
         if self.kind == "image":
             return self._pictures[0].stack
         if len(self._parts) == 1 and self.kind == "vector":
-            vector = _numbers(self._parts[0], _part_of(obs, self._parts[0]), self._type)
+            vector = _numbers(self._parts[0], part_of(obs, self._parts[0]), self._type)
         else:
             pieces = [picture.stack.ravel() for picture in self._pictures]
-            pieces += [_numbers(p, _part_of(obs, p), self._type) for p in self._parts]
+            pieces += [_numbers(p, part_of(obs, p), self._type) for p in self._parts]
             vector = np.concatenate(pieces, dtype=self._type)
         with np.errstate(over="ignore"):
             if not np.isfinite(vector.astype(np.float32, copy=False)).all():
@@ -87,7 +99,12 @@ def _is_wide(part: Part) -> bool:
     return dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize > 2)
 
 
-def _part_of(obs: Any, part: Part) -> Any:
+def part_of(obs: Any, part: Part) -> Any:
+    """One part of an observation.
+
+    Raises:
+        OutsideSpaceError: it is missing.
+    """
     for key in part.path:
         try:
             obs = obs[key]
@@ -161,6 +178,12 @@ class _PictureStack:
         height, width = self._size or (height, width)
         depth = int(wrappers.get("frame_stack", 1)) * self._channels
         self.stack: Pixels = np.zeros((depth, height, width), np.uint8)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the newest picture is the one before it; false where only one is kept."""
+        pictures = self.stack.reshape(-1, self._channels, *self.stack.shape[1:])
+        return len(pictures) > 1 and np.array_equal(pictures[-1], pictures[-2])
 
     def push(self, value: Any, first: bool) -> None:
         """Let a picture in; the first one of an episode fills the stack."""

@@ -23,6 +23,7 @@ from a2c_cli.evaluation.workers import Died, Workers
 from a2c_cli.rng import make_generator
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
+from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.header import Header
 from a2c_cli.runs.loading import agent_from, make_agent_env
 
@@ -122,7 +123,7 @@ def evaluate(
     the seed alone, not on the number of processes.
 
     Args:
-        path: the checkpoint file.
+        path: the checkpoint, as in `load_agent`.
         episodes: whole games to play, ≥ 1.
         greedy: take the most probable action instead of sampling from the policy.
         seed: of everything random.
@@ -140,7 +141,8 @@ def evaluate(
     """
     if episodes < 1:
         raise ConfigError(f"--episodes must be at least 1, not {episodes}")
-    header, tensors = checkpoint.read_checkpoint(Path(path))
+    path = find_checkpoint(Path(path))
+    header, tensors = checkpoint.read_checkpoint(path)
     agent = agent_from(header, tensors)  # all slots play this one, whatever is saved meanwhile
     tensors = {n: a for n, a in tensors.items() if n.startswith(("network.", "normalizer."))}
     env = make_agent_env(agent, seed, env_id, env_args)

@@ -23,6 +23,7 @@ from a2c_cli.film.canvas import Pixels
 from a2c_cli.film.panel import Panel
 from a2c_cli.film.writer import VideoWriter
 from a2c_cli.policies.agent import Agent, Decision
+from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.files import check_output
 from a2c_cli.runs.hub import is_downloaded
 from a2c_cli.runs.loading import load_agent, make_agent_env
@@ -132,7 +133,7 @@ def record(
     """Film whole episodes, one file each; memory does not grow with their length.
 
     Args:
-        path: the checkpoint file.
+        path: the checkpoint, as in `load_agent`.
         games: what is filmed.
         picture: how it looks.
         place: where the films go.
@@ -145,7 +146,7 @@ def record(
     Raises:
         A2CError: see `errors`.
     """
-    path = Path(path)
+    path = find_checkpoint(Path(path))
     directory, names = _name_films(path, games, place)
     for name in names:
         check_output(directory / name, "--output", place.force)

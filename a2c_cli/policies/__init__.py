@@ -7,5 +7,5 @@
 - gradient:      the torso's gradient from the activations that acting remembers
 - trainable:     the door: one set of parameters to act with and to differentiate
 - normalizer:    running normalisation of vector observations
-- agent:         acts, never learns
+- agent:         acts, never learns; observer: what an environment shows it
 """

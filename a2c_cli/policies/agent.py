@@ -15,6 +15,7 @@ from a2c_cli.policies.acting import ActingNetwork
 from a2c_cli.policies.distributions import choose
 from a2c_cli.policies.layout import Layout
 from a2c_cli.policies.normalizer import ObsNormalizer
+from a2c_cli.policies.observer import Observer
 from a2c_cli.rng import make_generator
 
 
@@ -36,6 +37,9 @@ class Decision(NamedTuple):
 
 class Agent:
     """Acts on one observation at a time; threads that share an agent wait for each other.
+
+    Only the frames that `act` and `predict` stack are of one episode: there each thread needs an
+    agent of its own.
 
     Args:
         spec: the environment.
@@ -59,26 +63,70 @@ class Agent:
         self.normalizer = normalizer
         self.network = ActingNetwork(layout, weights, remembered)
         self.rng = rng if rng is not None else make_generator(0)
+        self._observers = [Observer(spec)]  # one for each environment at once, see `predict`
         self._lock = threading.Lock()  # the network's arrays are used anew by each decision
 
-    def act(self, obs: Obs, greedy: bool = False) -> Any:
+    def act(self, obs: Any, greedy: bool = False) -> Any:
         """An action as the environment takes it: sampled, or the most probable one.
 
         Args:
-            obs: one observation as the environment's stream gives it: `spec.obs_shape`, uint8
-                pixels or float32 features (not normalised).
+            obs: one observation as the environment gives it (see `Observer`); the first one after
+                `reset` opens an episode.
             greedy: take the most probable action (the mean of a Gaussian).
 
         Raises:
-            ObservationError: it is none, of another shape, or not finite.
+            ObservationError: it is none of this environment, or not finite.
         """
-        _check_finite(obs)
-        return self.spec.action.to_env(self.decide(obs, greedy).action)
+        return self._act(self._observers[0], obs, greedy)
 
-    def decide(self, obs: Obs, greedy: bool = False, remember: bool = False) -> Decision:
-        """As `act`, with what the decision was made from.
+    def _act(self, observer: Observer, obs: Any, greedy: bool) -> Any:
+        return self.spec.action.to_env(self.decide(observer.see(obs), greedy).action)
+
+    def reset(self) -> None:
+        """A new episode begins: forget the pictures of the last one."""
+        for observer in self._observers:
+            observer.reset()
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], Any]:
+        """As `predict` of Stable-Baselines3, for its `evaluate_policy` and loops made for it.
 
         Args:
+            observation: one, or those of several environments as a vectorised one gives them.
+            state: handed back as it is: the agent itself remembers earlier pictures.
+            episode_start: whether each opens an episode; without it, the first after `reset` does.
+            deterministic: take the most probable action.
+
+        Returns:
+            The action, or the actions, as the environment takes them; and `state`.
+
+        Raises:
+            ObservationError: as `act`.
+        """
+        count = self._observers[0].count(observation)
+        while len(self._observers) < (count or 1):
+            self._observers.append(Observer(self.spec))
+        starts = np.resize(False if episode_start is None else episode_start, count or 1)
+        actions = []
+        for i, (observer, opens) in enumerate(zip(self._observers, starts, strict=False)):
+            if opens:
+                observer.reset()
+            one = observation if count is None else _item(observation, i)
+            actions.append(self._act(observer, one, deterministic))
+        chosen = np.asarray(actions, self.spec.action.dtype)
+        return (chosen[0, ...] if count is None else chosen), state
+
+    def decide(self, obs: Obs, greedy: bool = False, remember: bool = False) -> Decision:
+        """What the policy says to an observation of a stream, and an action chosen by it.
+
+        Args:
+            obs: `spec.obs_shape`, uint8 pixels or float32 features (not normalised).
+            greedy: as for `act`.
             remember: keep the network's activations; see `ActingNetwork.forward`.
         """
         prepared = self.prepare(obs)
@@ -87,14 +135,16 @@ class Agent:
             action = choose(self.spec.action, outputs, self.network.log_std, self.rng, greedy)
         return Decision(prepared, action, outputs, value)
 
-    def value(self, obs: Obs) -> float:
+    def value(self, obs: Any) -> float:
         """V(s) of one observation, in units of the rewards that the learner saw.
+
+        The observation that was acted on last, or the one that comes next: it is looked at, and
+        not remembered.
 
         Raises:
             ObservationError: as `act`.
         """
-        _check_finite(obs)
-        prepared = self.prepare(obs)
+        prepared = self.prepare(self._observers[0].glimpse(obs))
         with self._lock:
             return self.network.forward(prepared)[1]
 
@@ -117,12 +167,10 @@ class Agent:
         self.rng = make_generator(*entropy)
 
 
-def _check_finite(obs: Obs) -> None:
-    """Whether it is an array of numbers that are finite; a stream's own have been checked."""
-    if not isinstance(obs, np.ndarray) or obs.dtype.kind not in "uif":
-        raise ObservationError(
-            f"an observation must be an array of numbers, not {type(obs).__name__}",
-            "give what the environment's stream gives",
-        )
-    if obs.dtype.kind == "f" and not np.isfinite(obs).all():
-        raise ObservationError("the observation is not finite", "an agent cannot act on NaN")
+def _item(observations: Any, i: int) -> Any:
+    """What the i-th of several environments shows."""
+    if isinstance(observations, Mapping):
+        return {name: _item(part, i) for name, part in observations.items()}
+    if isinstance(observations, tuple):
+        return tuple(_item(part, i) for part in observations)
+    return observations[i]

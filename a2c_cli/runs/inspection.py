@@ -182,7 +182,8 @@ def _silent_units(
     woken = [np.zeros(memory.shape[-1], bool) for memory in memories]
     env = make_agent_env(agent, 0, env_id)
     try:
-        for _ in islice(play(env, agent.act), steps):
+        action = agent.spec.action.to_env
+        for _ in islice(play(env, lambda obs: action(agent.decide(obs).action)), steps):
             for awake, memory in zip(woken, memories, strict=True):
                 awake |= (memory > 0.0).reshape(-1, len(awake)).any(axis=0)
     finally:

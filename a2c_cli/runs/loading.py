@@ -16,6 +16,7 @@ from a2c_cli.policies.agent import Agent
 from a2c_cli.policies.normalizer import normalizer_of
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
+from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.header import Header
 
 
@@ -73,12 +74,15 @@ def acts_finitely(agent: Agent) -> bool:
 
 
 def load_agent(path: Path | str) -> Agent:
-    """The agent of a checkpoint file.
+    """The agent of a checkpoint.
+
+    Args:
+        path: a file, a run directory (its best, else its last), or the name of a shipped agent.
 
     Raises:
         CheckpointError: missing, damaged or foreign.
     """
-    return agent_from(*checkpoint.read_checkpoint(Path(path)))
+    return agent_from(*checkpoint.read_checkpoint(find_checkpoint(Path(path))))
 
 
 def check_env_id(found: str, named: str | None) -> None:

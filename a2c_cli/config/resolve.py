@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Collection
@@ -78,6 +79,24 @@ def resolve(
                 f"add that, or leave {option(name)} out",
             )
     return resolved
+
+
+def fewest(run: Settings, kind: str, *, numbers: int = 0) -> TrainConfig:
+    """What somebody had to ask for to get a run's settings: those that defaults do not give.
+
+    Args:
+        run: settings as `resolve` gives them.
+        kind, numbers: as for `resolve`.
+    """
+    unset: dict[str, Any] = dict.fromkeys(run.unused)
+    asked: TrainConfig = dataclasses.replace(cast("TrainConfig", run), **unset, unused=frozenset())
+    for name in reversed(settings()):  # what follows from others stands behind them
+        with contextlib.suppress(ConfigError):
+            nothing: dict[str, Any] = {name: None}
+            without = dataclasses.replace(asked, **nothing)
+            if resolve(without, kind, numbers=numbers) == run:
+                asked = without
+    return asked
 
 
 def wrappers_of(run: Settings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from a2c_cli.config.checks import EnvArg, Scalar, check_env_arg
-from a2c_cli.config.settings import TrainConfig
+from a2c_cli.config.settings import TrainConfig, option
 from a2c_cli.errors import ConfigError
 from a2c_cli.outside import check_values
 
@@ -79,6 +79,21 @@ def from_toml(text: str, source: str) -> dict[str, Any]:
     if isinstance(values.get("env_args"), dict):
         values["env_args"] = {k: _with_none(v) for k, v in values["env_args"].items()}
     return values
+
+
+def to_options(config: TrainConfig) -> list[str]:
+    """What asks `a2c train` for the settings that are set, as words for a shell."""
+    values = to_dict(config)
+    arguments = values.pop("env_args")
+    words = []
+    for name, value in values.items():
+        spelt = option(name)
+        if isinstance(value, bool):
+            words.append(spelt if value else f"--no-{spelt[2:]}")
+        else:
+            parts = value if isinstance(value, list) else [value]
+            words += [word for part in parts for word in (spelt, str(part))]
+    return words + [f"--env-arg={name}={_toml_value(v)}" for name, v in arguments.items()]
 
 
 def parse_scalar(text: str) -> Scalar:

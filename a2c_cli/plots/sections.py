@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from a2c_cli.config.resolve import fewest
+from a2c_cli.config.text import from_dict, to_dict, to_options
 from a2c_cli.errors import A2CError
 from a2c_cli.evaluation.statistics import human_normalized
 from a2c_cli.outside import read_bytes
 from a2c_cli.plots.axes import RETURNS
-from a2c_cli.plots.comparison import Comparison, summarize_group
+from a2c_cli.plots.comparison import Comparison, Group, summarize_group
 from a2c_cli.plots.evaluation_file import Evaluation
 from a2c_cli.plots.figures import caption, chart_svg, legend_mark
+from a2c_cli.runs.checkpoint import read_header
 from a2c_cli.runs.directory import VIDEOS, find_checkpoint
 from a2c_cli.runs.inspection import inspect
 from a2c_cli.runs.metrics import SERIES, Run
@@ -145,7 +149,11 @@ def _network(labels: Sequence[str], record: Mapping[str, Any]) -> dict[str, Any]
 
 
 def settings(comparison: Comparison) -> dict[str, Any]:
-    """The settings of each group, those that differ marked."""
+    """The settings of each group, and the command that makes the same run again.
+
+    Those that differ are marked: between groups, or from the defaults if there is one group only.
+    """
+    asked = [_asked(group) for group in comparison.groups]
     configs = []
     for group in comparison.groups:
         seeds = ", ".join(str(run.seed) for run in group.runs)
@@ -154,10 +162,27 @@ def settings(comparison: Comparison) -> dict[str, Any]:
     rows = []
     for name in dict.fromkeys(name for config in configs for name in config):
         values = [config.get(name, "–") for config in configs]
-        differs = len(set(values)) > 1 and name != "seed"
+        differs = len(set(values)) > 1 if len(values) > 1 else name in (asked[0] or ())
+        differs = differs and name not in ("env", "seed")
         rows.append({"name": name, "of_groups": values, "differs": differs})
     labels = [group.label for group in comparison.groups]
-    return {"env_id": comparison.env_id, "labels": labels, "rows": rows}
+    commands = [
+        {"label": label, "command": shlex.join(["a2c", "train", *to_options(from_dict(values))]),
+         "seeds": ", ".join(str(run.seed) for run in group.runs[1:])}
+        for label, group, values in zip(labels, comparison.groups, asked, strict=True)
+        if values is not None
+    ]  # fmt: skip
+    return {"env_id": comparison.env_id, "labels": labels, "rows": rows, "commands": commands}
+
+
+def _asked(group: Group) -> dict[str, Any] | None:
+    """What had to be asked for to get the settings of a group's first run; None if unknown."""
+    try:
+        header = read_header(find_checkpoint(group.runs[0].path))[0]
+    except A2CError:
+        return None
+    spec = header.spec
+    return to_dict(fewest(header.config, spec.kind, numbers=spec.numbers))
 
 
 def _setting(value: Any) -> str:

@@ -21,6 +21,7 @@ from a2c_cli.runs.files import finished_name, replace_in
 from a2c_cli.runs.hub import download, hub_name
 from a2c_cli.runs.shipped import find_shipped, shipped_names
 
+_TRAIN = "train one: a2c train --env ALE/Breakout-v5"
 CHECKPOINTS = Path("checkpoints")
 LAST, BEST, METRICS, CONFIG, LOCK = (
     "last.safetensors",
@@ -286,12 +287,11 @@ def find_checkpoint(path: Path | None) -> Path:
         CheckpointError: there is none.
         HubError: the Hub does not have it, or cannot be reached.
     """
-    train = "train one: a2c train --env ALE/Breakout-v5"
     if path is None:
         runs = {p.parent for name in (LAST, BEST) for p in CHECKPOINTS.glob(f"*/{name}")}
         found = [*(_in_run(run) for run in runs), *CHECKPOINTS.glob("*.safetensors")]
         if not found:
-            raise CheckpointError(f"there is no checkpoint under ./{CHECKPOINTS}", train)
+            raise _none_in(CHECKPOINTS, f"there is no checkpoint under ./{CHECKPOINTS}")
         return max(found, key=lambda p: (p.stat().st_mtime, str(p)))
     try:
         if not path.exists():
@@ -304,7 +304,7 @@ def find_checkpoint(path: Path | None) -> Path:
             raise CheckpointError(f"there is no checkpoint at {path}", _what_there_is(path))
         if path.is_dir():
             if not (path / LAST).exists() and not (path / BEST).exists():
-                raise CheckpointError(f"there is no checkpoint in {path}", train)
+                raise _none_in(path, f"there is no checkpoint in {path}")
             return _in_run(path)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}", "check the path") from None
@@ -315,7 +315,22 @@ def _what_there_is(path: Path) -> str:
     """A hint for a path that leads nowhere: names are for agents, paths for what was trained."""
     if len(path.parts) == 1 and not path.suffix:
         return f"give a run directory, or the name of a shipped agent: {', '.join(shipped_names())}"
-    return "train one: a2c train --env ALE/Breakout-v5"
+    return _TRAIN
+
+
+def _none_in(place: Path, message: str) -> CheckpointError:
+    """No checkpoint here, but perhaps further below: those of a sweep's runs."""
+    below = [p for name in (LAST, BEST) for p in place.rglob(name)]
+    if not below:
+        return CheckpointError(message, _TRAIN)
+    newest = max(below, key=lambda p: (p.stat().st_mtime, str(p))).parent
+    count = len({p.parent for p in below})
+    runs = "1 run lies" if count == 1 else f"{count:,} runs lie"
+    return CheckpointError(
+        f"{message} itself; {runs} further below, as those of a sweep do",
+        f"name one of them ({shlex.quote(str(newest))} is the newest), or compare them:"
+        f" a2c plot {shlex.quote(str(place))}",
+    )
 
 
 def _in_run(run: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,14 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
             CHECKPOINTS.glob(f"*/{METRICS}"), key=lambda p: p.stat().st_mtime, default=None
         )
         if newest is None:
-            raise CheckpointError(f"there is no run under ./{CHECKPOINTS}", _TRAIN)
+            deeper = sorted(CHECKPOINTS.rglob(METRICS))
+            if not deeper:
+                raise CheckpointError(f"there is no run under ./{CHECKPOINTS}", _TRAIN)
+            sweep = CHECKPOINTS / deeper[0].relative_to(CHECKPOINTS).parts[0]
+            raise CheckpointError(
+                f"{len(deeper):,} runs lie further below ./{CHECKPOINTS}, as those of a sweep do",
+                f"say which to draw: a2c plot {shlex.quote(str(sweep))}",
+            )
         return [newest.parent]
     runs_found: dict[Path, Path] = {}
     for path in paths:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from process import Outcome
 from written_runs import write_run
 
 from a2c_cli.errors import ConfigError
@@ -166,3 +169,25 @@ def test_what_is_no_evaluation_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_run_without_a_checkpoint_still_has_a_page(tmp_path: Path) -> None:
     page = Page(make_page(comparisons_of(write_run(tmp_path / "run", [1.0] * 9))))
     assert any("there is no checkpoint" in text for text in page.texts)
+
+
+def test_the_command_on_a_page_gives_the_same_settings_and_what_was_asked_for_is_marked(
+    cli: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    asked = ["CartPole-v1", "--total-steps", 130, "--policy-step", "gradient", "--seed", 4,
+             "--learning-rate", 0.003, "--no-normalize-obs", "--entropy-schedule", "exponential",
+             "--entropy-coef", 0.01, "--entropy-coef-end", 0.001,
+             "--env-arg", "max_episode_steps=20"]  # fmt: skip
+    assert cli("train", *asked, "--run-dir", run).code == 0
+    html = make_page(comparisons_of(run))
+    found = re.search(r"<pre>(.*?)</pre>", html)
+    assert found is not None
+    words = shlex.split(unescape(found[1]))
+    assert words[:2] == ["a2c", "train"]
+    assert len(words) < 25  # not every setting
+    again = cli(*words[1:], "--show-config")
+    assert again.stdout == (run / "config.toml").read_text()
+    assert '<div class="differs"><dt>learning_rate</dt><dd>0.003</dd></div>' in html
+    assert "<div><dt>gamma</dt>" in html
+    assert "<div><dt>seed</dt>" in html

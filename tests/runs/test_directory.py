@@ -6,9 +6,11 @@ import json
 import os
 import resource
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from process import Outcome
 
 from a2c_cli.errors import CheckpointError, RunDirError
 from a2c_cli.runs.directory import RunDir, find_checkpoint, new_run_path
@@ -64,6 +66,26 @@ def test_nothing_there_names_the_command_that_trains_one(
         with pytest.raises(CheckpointError, match="there is no checkpoint") as caught:
             find_checkpoint(asked)
         assert "a2c train --env" in caught.value.hint
+
+
+def test_where_only_a_sweep_lies_that_is_said(
+    cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        run = tmp_path / f"checkpoints/my sweep/CartPole-v1/defaults/seed{seed}"
+        run.mkdir(parents=True)
+        for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
+            (run / name).touch()
+    os.utime(run / "best.safetensors", (2e9, 2e9))
+    for asked in ([], ["checkpoints/my sweep"]):
+        done = cli("evaluate", *asked)
+        assert done.code == 1
+        assert "itself; 2 runs lie further below, as those of a sweep do" in done.stderr
+        assert "('checkpoints/my sweep/CartPole-v1/defaults/seed1' is the newest)" in done.stderr
+    done = cli("plot")
+    assert "2 runs lie further below ./checkpoints" in done.stderr
+    assert "a2c plot 'checkpoints/my sweep'" in done.stderr
 
 
 def test_new_runs_never_share_a_name(tmp_path: Path) -> None:

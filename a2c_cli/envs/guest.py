@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import numpy as np
 from a2c_cli.errors import EnvError
 from a2c_cli.text import error_text
 
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -91,6 +93,8 @@ def _kept_signals() -> Iterator[None]:
 def describe(error: BaseException) -> str:
     """A foreign exception in one line, with the place in foreign code where it was raised."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _ours(f.filename)]
+    # The user's own file says more than the library in which its call has failed.
+    frames = [f for f in frames if not f.filename.startswith(_LIBRARIES)] or frames
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"{error_text(error)}{place}"
 

@@ -16,11 +16,15 @@ MOST_STEPS = 27_000  # of an episode that has no limit: as many as the 108,000 f
 
 @dataclass(frozen=True)
 class Episode:
-    """One whole game: raw score, agent steps, and whether it succeeded where that is said."""
+    """One whole game: raw score, agent steps, and whether it succeeded where that is said.
+
+    `cut`: it had not ended after as many steps as it was given.
+    """
 
     episode_return: float
     length: int
     success: bool | None = None
+    cut: bool = False
 
 
 def step_cap(env: Stream, asked: int | None) -> int | None:
@@ -66,4 +70,4 @@ def play_episodes(
             length += 1
             if step.episode_over or length == most:
                 break
-        yield Episode(total, length, step.success)
+        yield Episode(total, length, step.success, cut=not step.episode_over)

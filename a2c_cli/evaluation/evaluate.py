@@ -159,14 +159,15 @@ def evaluate(
         played = [share.play(on_episode) for share in shares]
     else:
         played = _play_in_workers(shares, min(jobs, slots), on_episode)
+    args = {**header.spec.args, **(env_args or {})}
     return {
         "checkpoint": str(path),
         "env_id": header.spec.id,
-        "env_args": {**header.spec.args, **(env_args or {})},
+        "env_args": args,
         "policy": "greedy" if greedy else "sampled",
         "episodes": episodes,
         "seed": seed,
-        **_sum_up(header.spec.id, [episode for slot in played for episode in slot]),
+        **_sum_up(header, args, [episode for slot in played for episode in slot], max_steps),
         "protocol": {
             **protocol,
             "rewards": "raw",
@@ -176,14 +177,21 @@ def evaluate(
     }
 
 
-def _sum_up(env_id: str, played: Sequence[Episode]) -> dict[str, Any]:
+def _sum_up(
+    header: Header, args: Mapping[str, Any], played: Sequence[Episode], max_steps: int | None
+) -> dict[str, Any]:
     returns = [episode.episode_return for episode in played]
-    statistics, reference = summarize(np.array(returns)), reference_scores(env_id)
+    cut = sum(episode.cut for episode in played)
+    statistics = summarize(np.array(returns))
+    reference = reference_scores(
+        header.spec.id, args, header.spec.frame_skip, max_steps if cut else None
+    )
     mean = statistics["mean"]
     said = [episode.success for episode in played if episode.success is not None]
     return {
         "returns": returns,
         "lengths": [episode.length for episode in played],
+        "cut": cut,
         **statistics,
         "success_rate": sum(said) / len(said) if said else None,
         "random_mean": None if reference is None else reference[0],

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 # Game name as in ALE/<name>-v5 -> (random, human), in game points.
 REFERENCE_SCORES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
@@ -97,15 +97,39 @@ _ENV_ID = re.compile(
 )
 
 
-def reference_scores(env_id: str) -> tuple[float, float] | None:
+_FRAMES = 108_000  # of a game at most
+
+
+def reference_scores(
+    env_id: str,
+    args: Mapping[str, Any] = MappingProxyType({}),
+    frame_skip: float = 4,
+    step_cap: int | None = None,
+) -> tuple[float, float] | None:
     """Random and human score of the game behind a Gymnasium environment id.
 
-    Understands ALE/Breakout-v5, Breakout-v4, BreakoutNoFrameskip-v4 and their kin.
+    Understands ALE/Breakout-v5, Breakout-v4, BreakoutNoFrameskip-v4 and their kin. Scores of
+    another protocol are not set beside them: another mode or difficulty, another frame skip, other
+    sticky actions than none or .25, games that end before 108,000 frames.
 
     Source: dqn_zoo, see the module's docstring.
+
+    Args:
+        args: the environment's arguments.
+        frame_skip: frames per agent step.
+        step_cap: agent steps after which an episode was cut short, if it was.
 
     Returns:
         (random, human) in game points, or None for an id of no game in the table.
     """
     match = _ENV_ID.fullmatch(env_id)
-    return REFERENCE_SCORES.get(match["game"]) if match else None
+    limits = (step_cap, args.get("max_episode_steps"))
+    same = (
+        args.get("mode") is None
+        and args.get("difficulty") is None
+        and args.get("repeat_action_probability", 0.25) in (0, 0.25)
+        and args.get("max_num_frames_per_episode", _FRAMES) == _FRAMES
+        and round(frame_skip, 6) == 4
+        and all(limit is None or limit * frame_skip >= _FRAMES for limit in limits)
+    )
+    return REFERENCE_SCORES.get(match["game"]) if match and same else None

@@ -65,6 +65,7 @@ class Panel:
         action: the action space.
         frame: (height, width) of the game's picture as it will stand beside the panel.
         legend: whether to explain the colours of the saliency.
+        value_unit: what values are counted in where that is not the rewards' own unit, in a word.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class Panel:
         action: ActionSpec,
         frame: tuple[int, int],
         legend: bool = False,
+        value_unit: str = "",
     ) -> None:
+        self._value_unit = f", {value_unit}" if value_unit else ""
         height = max(frame[0], _LEAST)
         height += height % 2
         unit = height / _DESIGN
@@ -129,7 +132,9 @@ class Panel:
         canvas.text(left, px(60), score, 32, BRIGHT, room=px(190))
         canvas.text(right, px(64), f"{moment.steps:,}", 22, BRIGHT, right=True)
         low, high = self._range
-        canvas.text(left + px(46), px(104), f"{_value(low)} to {_value(high)}", 11, DIM)
+        canvas.text(
+            left + px(46), px(104), f"{_value(low)} to {_value(high)}{self._value_unit}", 11, DIM
+        )
         canvas.text(right, px(102), _value(moment.value), 14, CURVE, right=True)
         most = self._action.max_entropy
         of = f" of {most:.2f}" if most is not None else ""

@@ -23,10 +23,11 @@ from a2c_cli.film.canvas import Pixels
 from a2c_cli.film.panel import Panel
 from a2c_cli.film.writer import VideoWriter
 from a2c_cli.policies.agent import Agent, Decision
+from a2c_cli.runs.checkpoint import read_checkpoint
 from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.files import check_output
 from a2c_cli.runs.hub import is_downloaded
-from a2c_cli.runs.loading import load_agent, make_agent_env
+from a2c_cli.runs.loading import agent_from, make_agent_env
 from a2c_cli.runs.shipped import is_shipped
 
 SUFFIXES = ("mp4", "gif")
@@ -150,12 +151,13 @@ def record(
     directory, names = _name_films(path, games, place)
     for name in names:
         check_output(directory / name, "--output", place.force)
-    agent = load_agent(path)
+    header, tensors = read_checkpoint(path)
+    agent = agent_from(header, tensors)
     kept = _best_games(agent, games) if picture.saliency is not None else None
-    maps = _saliency_maps(agent, picture)
+    drawing = _drawing(agent, picture, games.policy, header.config.reward_transform)
     env = make_agent_env(agent, games.seed, games.env_id, games.env_args, render=True)
     try:
-        shoot = _Shoot(agent, env, games, picture, maps, kept, on_episode, on_frame)
+        shoot = _Shoot(agent, env, games, picture, drawing, kept, on_episode, on_frame)
         with threadpool_limits(1, user_api="blas"):
             films = _film(games, directory, names, shoot)
     except OSError as error:
@@ -176,6 +178,13 @@ def record(
     }
 
 
+class _Drawing(NamedTuple):
+    """Maps of the saliency, and what makes the panel for a (height, width); None for neither."""
+
+    maps: SaliencyMaps | None
+    panel: Callable[[tuple[int, int]], Panel] | None
+
+
 class _Shoot:
     """Plays an agent's games one after the other, and films them.
 
@@ -183,7 +192,7 @@ class _Shoot:
         agent: who plays.
         env: where, with `render`.
         games, picture: as in `record`.
-        maps: of the saliency, or None.
+        drawing: what is drawn beside the game and over it.
         kept: numbers of the games that are filmed; None for all.
         on_episode, on_frame: as in `record`.
     """
@@ -194,7 +203,7 @@ class _Shoot:
         env: Stream,
         games: Games,
         picture: Picture,
-        maps: SaliencyMaps | None,
+        drawing: _Drawing,
         kept: set[int] | None,
         on_episode: Callable[[], None],
         on_frame: Callable[[], None],
@@ -203,8 +212,7 @@ class _Shoot:
         self._on_episode, self._on_frame = on_episode, on_frame
         self._rate, keep = _rate(env.frames_per_second, picture.fps, picture.speed)
         self._scale = 1 if picture.drawn else picture.scale  # of the writer
-        panel = _panel_maker(agent, games.policy, maps is not None) if picture.overlay else None
-        self._camera = Camera(agent, keep, picture.scale if picture.drawn else 1, maps, panel)
+        self._camera = Camera(agent, keep, picture.scale if picture.drawn else 1, *drawing)
         self._filming = False
         self._episodes = play_episodes(
             agent,
@@ -322,12 +330,16 @@ def _name_films(path: Path, games: Games, place: Place) -> tuple[Path, list[str]
     return output, names
 
 
-def _saliency_maps(agent: Agent, picture: Picture) -> SaliencyMaps | None:
-    if picture.saliency is None:
-        return None
-    from a2c_cli.film.saliency import Saliency  # imports torch
+def _drawing(agent: Agent, picture: Picture, policy: str, rewards: str) -> _Drawing:
+    """What a picture asks for; `rewards` is the run's --reward-transform, the unit of V(s)."""
+    maps: SaliencyMaps | None = None
+    if picture.saliency is not None:
+        from a2c_cli.film.saliency import Saliency  # imports torch
 
-    return Saliency(agent, picture.saliency)
+        maps = Saliency(agent, picture.saliency)
+    unit = {"sign": "clipped", "scale": "scaled"}.get(rewards, "")
+    panel = _panel_maker(agent, policy, maps is not None, unit) if picture.overlay else None
+    return _Drawing(maps, panel)
 
 
 def _rate(real: float, fps: float | None, speed: float) -> tuple[float, Fraction]:
@@ -354,7 +366,9 @@ def _workshop(directory: Path, best_of: int | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def _panel_maker(agent: Agent, policy: str, legend: bool) -> Callable[[tuple[int, int]], Panel]:
+def _panel_maker(
+    agent: Agent, policy: str, legend: bool, unit: str
+) -> Callable[[tuple[int, int]], Panel]:
     name = agent.spec.id.rpartition("/")[2].rpartition(":")[2]
     title = name.rpartition("-v")[0] or name
-    return lambda frame: Panel(title, policy, agent.spec.action, frame, legend)
+    return lambda frame: Panel(title, policy, agent.spec.action, frame, legend, unit)

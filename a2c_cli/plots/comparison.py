@@ -265,13 +265,16 @@ def aggregate(curves: Sequence[tuple[FloatArray, FloatArray]]) -> Curve:
 
 def _comparison(env_id: str, groups: Sequence[Group], view: View, axis: Axis) -> Comparison:
     runs = [run for group in groups for run in group.runs]
+    references = {
+        reference_scores(env_id, run.config.get("env_args") or {}, run.frame_skip) for run in runs
+    }
     skips = {round(run.frame_skip, 6) for run in runs}
     maxima = {run.max_entropy for run in runs} - {None}
     return Comparison(
         env_id=env_id,
         groups=tuple(groups),
         frame_skip=skips.pop() if len(skips) == 1 else None,
-        reference=reference_scores(env_id),
+        reference=None if None in references else references.pop(),
         max_entropy=maxima.pop() if len(maxima) == 1 else None,
         view=view,
         axis=axis,

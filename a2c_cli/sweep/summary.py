@@ -48,7 +48,7 @@ def sum_up(states: Sequence[State]) -> dict[str, Any]:
         rows.sort(key=_rank)
         summary[env_id] = {**rows[0], "settings": rows}
     aggregate = []
-    games = [env_id for env_id in found if reference_scores(env_id) is not None]
+    games = [env_id for env_id in found if _reference(*found[env_id].values()) is not None]
     for name in settings:
         groups = [found[env_id][name] for env_id in games]
         if groups:
@@ -63,6 +63,13 @@ def sum_up(states: Sequence[State]) -> dict[str, Any]:
     why = _doubt(ranked)
     return {"runs": [_run(s) for s in states], "summary": summary, "aggregate": aggregate,
             "best": None if why else ranked[0]["setting"], "best_note": why}  # fmt: skip
+
+
+def _reference(*groups: Sequence[State]) -> tuple[float, float] | None:
+    """Random and human score of a game, where all its trials play by the usual protocol."""
+    configs = [state.trial.config for group in groups for state in group]
+    found = {reference_scores(c.env, c.env_args, c.frame_skip or 4) for c in configs}
+    return None if None in found else found.pop()
 
 
 def _doubt(ranked: Sequence[Mapping[str, Any]]) -> str:
@@ -107,7 +114,7 @@ def _measure(groups: Sequence[Sequence[State]], normalized: bool = False) -> dic
         means = [s.mean_return_100 for s in group if s.stage == "completed"]
         values = np.array([mean for mean in means if mean is not None])
         if normalized and values.size:
-            reference = reference_scores(group[0].trial.env_id)
+            reference = _reference(group)
             assert reference is not None
             values = human_normalized(values, *reference)
         scores.append(values)

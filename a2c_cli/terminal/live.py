@@ -127,6 +127,8 @@ def _learning_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
         ("best mean", f"{number(p.best_mean_return)} by {p.best_by}"),
         ("episodes", f"{p.episodes:,}"),
     ]
+    if not p.episodes:
+        rows[:2] = [("reward", f"{number(p.reward_rate, '.4g')} a step; no episode has ended")]
     if p.stats is None:
         return rows
     s = p.stats
@@ -156,7 +158,9 @@ def _line(p: Progress) -> str:
         f"{p.steps_per_second:,.0f}/s",
         f"left {_time_left(p)}",
         f"episodes {p.episodes:,}",
-        f"return {number(p.mean_return_100)}",
+        f"return {number(p.mean_return_100)}"
+        if p.episodes
+        else f"reward {number(p.reward_rate, '.4g')} a step",
         f"best {number(p.best_mean_return)}",
     ]
     if p.stats is not None:

@@ -33,7 +33,7 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
     rows = [
         ("environment", result["env_id"]),
         ("policy", result["policy"]),
-        ("episodes", f"{result['episodes']:,} whole games, seed {result['seed']}"),
+        ("episodes", f"{_games(result)}, seed {result['seed']}"),
         ("mean", f"{result['mean']:,.2f}{interval}"),
         ("median", f"{result['median']:,.2f}"),
         ("IQM", f"{result['iqm']:,.2f}"),
@@ -49,6 +49,16 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
     shown = {k: v for k, v in result["protocol"].items() if v is not None}
     rows.append(("protocol", ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in shown.items())))
     print_rows(rows)
+
+
+def _games(result: Mapping[str, Any]) -> str:
+    if not result["cut"]:
+        return f"{result['episodes']:,} whole games"
+    steps = sum(result["lengths"])
+    return (
+        f"{result['episodes']:,} games, {result['cut']:,} of them cut after"
+        f" {result['protocol']['step_cap']:,} steps ({sum(result['returns']) / steps:.4g} a step)"
+    )
 
 
 def recording(result: Mapping[str, Any], *, json: bool) -> None:

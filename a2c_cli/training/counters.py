@@ -29,6 +29,13 @@ class Interval:
     sums: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     actions: dict[int, int] = field(default_factory=dict)  # how often each, where it is one number
+    steps: int = 0
+    reward: float = 0.0
+
+    @property
+    def reward_rate(self) -> float | None:
+        """Mean reward of a step, which streams without episodes have too."""
+        return self.reward / self.steps if self.steps else None
 
     def add(self, stats: UpdateStats) -> None:
         self.updates += 1
@@ -68,6 +75,7 @@ class Counters:
     best_mean_return: float | None = None
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    reward_rate: float | None = None  # of the last interval that has ended
     interval: Interval = field(default_factory=Interval)
     last_look: int = 0  # env_steps at which the guards last looked
     watched: Interval = field(default_factory=Interval)  # since then, up to the last line
@@ -75,6 +83,8 @@ class Counters:
 
     def count(self, step: Transition) -> None:
         self.env_steps += 1
+        self.interval.steps += 1
+        self.interval.reward += step.reward
         if isinstance(step.action, int | np.integer):
             actions, action = self.interval.actions, int(step.action)
             actions[action] = actions.get(action, 0) + 1
@@ -101,6 +111,7 @@ class Counters:
             "episode_length": self.episode_length,
             "episode_over": self.episode_over,
             "last_line": self.last_line,
+            "reward_rate": self.reward_rate,
             "lengths": list(self.lengths),
             "interval": dataclasses.asdict(self.interval),
             "last_look": self.last_look,
@@ -120,6 +131,8 @@ class _Interval(BaseModel):
     sums: dict[str, _Finite]
     last: dict[str, _Finite]
     actions: dict[int, Count] = {}
+    steps: Count = 0
+    reward: _Finite = 0.0
 
 
 class _Guards(BaseModel):
@@ -148,6 +161,7 @@ class Saved(BaseModel):
     episode_length: Count
     episode_over: bool
     last_line: Count | None = None
+    reward_rate: _Finite | None = None
     lengths: Annotated[list[Count], FailFast(), Field(max_length=_WINDOW)]
     interval: _Interval
     last_look: Count | None = None
@@ -184,6 +198,7 @@ class Saved(BaseModel):
             episode_length=self.episode_length,
             episode_over=self.episode_over,
             last_line=header.env_steps if self.last_line is None else self.last_line,
+            reward_rate=self.reward_rate,
             best_mean_return=header.best_mean_return,
             returns=deque(header.recent_returns, _WINDOW),
             lengths=deque(self.lengths, _WINDOW),

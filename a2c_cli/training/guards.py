@@ -25,6 +25,7 @@ _LAYER = "train/dead_units_"
 _STANDS = 0.5  # of the natural steps rejected
 _FALLEN = 1 / 3  # of what had been gained
 _HISTORY = 50  # entries
+_ENDLESS = 10_000  # steps of an episode, after which it may never end
 _SPAN = 10_000  # steps between two looks
 
 
@@ -45,6 +46,17 @@ class Guards:
     value_losses: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     best: float | None = None  # mean return of the last episodes at any entry
+
+    def check_endless(self, env_steps: int) -> list[str]:
+        """Of a run that learns from whole episodes, none of which has ended."""
+        if env_steps < _ENDLESS or "endless" in self.said:
+            return []
+        self.said.append("endless")
+        return [
+            f"no episode has ended in {env_steps:,} steps, and --n-steps 0 learns from whole"
+            " episodes: nothing has been learned, and memory grows; start again with a number of"
+            " steps, e.g. --n-steps 128"
+        ]
 
     def add_episode(self, episode_return: float) -> None:
         """The return of an episode that has just ended."""

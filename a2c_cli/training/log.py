@@ -76,6 +76,9 @@ class MetricsLog:
         if mean is not None:
             entry["rollout/ep_rew_mean"] = mean
             entry["rollout/ep_len_mean"] = sum(c.lengths) / len(c.lengths)
+        rate = c.interval.reward_rate
+        if rate is not None:
+            entry["rollout/reward_rate"] = c.reward_rate = rate
         entry |= c.interval.metrics()
         evaluated, best = self._scorer.score(c)
         entry |= evaluated
@@ -117,7 +120,10 @@ class MetricsLog:
         c = self._state.counters
         spent = c.env_steps / self._state.config.total_steps
         most = self._state.env.spec.action.max_entropy
-        for text in c.guards.check(c.watched.metrics(), c.returns, spent, most):
+        found = c.guards.check(c.watched.metrics(), c.returns, spent, most)
+        if self._state.config.n_steps == 0 and c.episodes == 0:
+            found += c.guards.check_endless(c.env_steps)
+        for text in found:
             self._warn(f"step {c.env_steps:,}: {text}")
         c.last_look, c.watched = c.env_steps, Interval()
 

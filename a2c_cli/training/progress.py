@@ -30,6 +30,7 @@ class TrainResult:
     steps_per_second: float
     stopped: str  # completed, interrupted, terminated or diverged
     warnings: tuple[str, ...] = ()
+    reward_rate: float | None = None  # mean reward of a step in the last interval
     message: str = ""
     resume_command: str = ""  # quoted for a shell
 
@@ -51,6 +52,7 @@ class Progress:
     seconds: float  # of training, those before a resume included
     recent_returns: tuple[float, ...]
     mean_return_100: float | None
+    reward_rate: float | None  # mean reward of a step in the last interval
     best_mean_return: float | None
     best_by: str  # what `best_mean_return` is a mean of: `training` or `evaluation`
     trackers: tuple[str, ...]  # where to look at each
@@ -148,6 +150,7 @@ class Reporter:
                 seconds=state.clock.seconds,
                 recent_returns=tuple(c.returns),
                 mean_return_100=c.mean_return(),
+                reward_rate=c.reward_rate,
                 best_mean_return=c.best_mean_return,
                 best_by=state.config.best_by,
                 trackers=self.trackers,
@@ -175,6 +178,7 @@ class Reporter:
             updates=state.learner.updates,
             episodes=c.episodes,
             mean_return_100=c.mean_return(),
+            reward_rate=c.reward_rate,
             steps_per_second=state.rate,
             stopped=stopped,
             warnings=tuple(self._warnings.all),

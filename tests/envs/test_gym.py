@@ -231,6 +231,7 @@ def test_an_environment_that_cannot_render_says_so() -> None:
     ("fault", "message"),
     [
         ("raises in step", "raised in step: RuntimeError: arm fell off"),
+        ("raises in a library", r"JSONDecodeError.*tiny_envs.py, line \d+"),
         ("exits in step", "raised in step: SystemExit: 0"),
         ("nan reward", "reward nan"),
         ("inf reward", "reward inf"),

@@ -37,15 +37,15 @@ def test_has_the_keys_that_scripts_rely_on(cartpole_run: Path) -> None:
 
 
 def test_atari_scores_come_with_their_protocol_and_reference(breakout_run: Path) -> None:
-    result = evaluate(breakout_run / "last.safetensors", 1, max_steps=20)
-    assert result["lengths"] == [20]
+    result = evaluate(breakout_run / "last.safetensors", 1, max_steps=5000)
+    assert result["cut"] == 0
     protocol = result["protocol"]
     assert protocol["sticky_actions"] == 0.25
     assert (protocol["frame_skip"], protocol["noop_max"]) == (4, 30)
     assert protocol["frame_limit"] == 108_000
     assert protocol["fire_reset"] is False
     assert "ignored" in protocol["life_loss"]
-    assert (protocol["rewards"], protocol["step_cap"]) == ("raw", 20)
+    assert (protocol["rewards"], protocol["step_cap"]) == ("raw", 5000)
     assert result["random_mean"] == 1.7
     assert result["human_normalized"] == pytest.approx((result["mean"] - 1.7) / (30.5 - 1.7))
 
@@ -111,8 +111,18 @@ def test_an_episode_without_an_end_is_cut_and_the_protocol_says_so(
     path = tmp_path / "run" / "last.safetensors"
     result = evaluate(path, 2, env_id="tiny_envs:tiny/Endless-v0")
     assert result["lengths"] == [30, 30]
-    assert result["protocol"]["step_cap"] == 30
+    assert (result["protocol"]["step_cap"], result["cut"]) == (30, 2)
     assert result["success_rate"] is None
+
+
+def test_scores_of_another_protocol_are_not_set_beside_human_ones(tmp_path: Path) -> None:
+    # RAM is seen in the usual protocol: skip 4, sticky .25, 108,000 frames.
+    config = TrainConfig(env="ALE/Pong-v5", env_args={"obs_type": "ram"}, total_steps=40)
+    last = train(config, run_dir=tmp_path / "run").last
+    cut = evaluate(last, 1, max_steps=20)
+    told = {name: cut["protocol"][name] for name in ("frame_skip", "sticky_actions", "frame_limit")}
+    assert told == {"frame_skip": 4, "sticky_actions": 0.25, "frame_limit": 108_000}
+    assert (cut["cut"], cut["random_mean"], cut["human_normalized"]) == (1, None, None)
 
 
 def test_successes_are_counted_where_the_environment_tells(cartpole_run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import ale_py
 import gymnasium
@@ -50,6 +51,21 @@ def test_known_scores(env_id: str, expected: tuple[float, float]) -> None:
 )
 def test_unknown_ids_have_no_scores(env_id: str) -> None:
     assert reference_scores(env_id) is None
+
+
+@pytest.mark.parametrize(
+    ("args", "frame_skip", "step_cap"),
+    [({"mode": 1}, 4, None), ({"difficulty": 1}, 4, None), ({}, 1, None), ({}, 4, 50),
+     ({"repeat_action_probability": 0.5}, 4, None), ({"max_episode_steps": 50}, 4, None),
+     ({"max_num_frames_per_episode": 1000}, 4, None)],
+)  # fmt: skip
+def test_another_protocol_has_no_reference(args: Any, frame_skip: int, step_cap: Any) -> None:
+    assert reference_scores("ALE/Pong-v5", args, frame_skip, step_cap) is None
+
+
+def test_the_usual_protocols_have_one() -> None:
+    for args in ({}, {"repeat_action_probability": 0.0}, {"obs_type": "ram", "mode": None}):
+        assert reference_scores("ALE/Pong-v5", args, 4, 27_000) == (-20.7, 14.6)
 
 
 def test_every_game_is_registered_with_gymnasium() -> None:

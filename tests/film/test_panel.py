@@ -65,6 +65,17 @@ def test_the_entropy_is_drawn_as_a_share_of_its_maximum() -> None:
     assert lengths[1] == pytest.approx(lengths[0] / 2, abs=1.5)
 
 
+def test_values_that_are_not_in_reward_units_say_so() -> None:
+    bars = chances(0.25, 0.25, 0.25, 0.25)
+    plain, scaled = (
+        Panel("Game", "sampled", DISCRETE, ATARI, value_unit=unit).draw(moment(bars))
+        for unit in ("", "scaled")
+    )
+    rows = np.flatnonzero((plain != scaled).any(axis=(1, 2)))
+    assert rows.size
+    assert 100 < rows.min() <= rows.max() < 122
+
+
 def test_the_newest_value_is_at_the_right_end_of_a_curve_that_moves_left() -> None:
     panel = Panel("Game", "sampled", DISCRETE, ATARI)
     bars = chances(0.25, 0.25, 0.25, 0.25)

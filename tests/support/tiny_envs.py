@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gymnasium
@@ -132,6 +133,8 @@ class Faulty(gymnasium.Env[Any, Any]):
         obs: Any = np.zeros(2, np.float32)
         reward: Any = 0.0
         if self.age == 3:
+            if self.fault == "raises in a library":
+                json.loads("{")
             if self.fault == "raises in step":
                 raise RuntimeError("arm fell off")
             if self.fault == "exits in step":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -35,6 +36,7 @@ BUSY = Progress(
     seconds=3723.0,
     recent_returns=tuple(float(i % 37) for i in range(100)),
     mean_return_100=12_345.67,
+    reward_rate=0.125,
     best_mean_return=-15_678.91,
     best_by="evaluation",
     trackers=("tensorboard",),
@@ -73,6 +75,13 @@ def test_the_table_fits_the_terminal_and_shows_what_a_watcher_asks_for(width: in
         "step 12,300,000, 1,027 films",
     ):  # fmt: skip
         assert text in shown, text
+
+
+def test_a_stream_without_episodes_shows_its_reward_rate() -> None:
+    endless = dataclasses.replace(BUSY, episodes=0, recent_returns=(), mean_return_100=None)
+    console = Console(width=80, file=io.StringIO())
+    console.print(live.panel(endless, 80))
+    assert "0.125 a step; no episode has ended" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_log_file_gets_one_line_per_interval(cli: Callable[..., Outcome], tmp_path: Path) -> None:

@@ -41,6 +41,18 @@ PLAIN: dict[str, Any] = {
 }  # fmt: skip
 
 
+def test_a_stream_without_episodes_has_a_reward_rate_that_a_resume_keeps(tmp_path: Path) -> None:
+    config = TrainConfig(
+        env="tiny/Endless-v0", total_steps=90, log_every=40, policy_step="gradient"
+    )
+    assert train(config, run_dir=tmp_path / "a").reward_rate == 1.0
+    train(config, run_dir=tmp_path / "b", should_stop=stop_after(50))
+    result = train(resume=tmp_path / "b")
+    assert (result.episodes, result.mean_return_100, result.reward_rate) == (0, None, 1.0)
+    lines = (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["rollout/reward_rate"] for line in lines] == [1.0, 1.0, 1.0]
+
+
 def test_finds_the_best_arm_of_a_bandit(tmp_path: Path) -> None:
     config = TrainConfig(env="tiny/Bandit-v0", total_steps=2000, n_steps=8, learning_rate=1e-2,
                          **PLAIN)  # fmt: skip
@@ -127,7 +139,7 @@ def test_metrics_bear_the_names_that_the_fields_tools_know(cartpole_run: Path) -
     assert [line["env_steps"] for line in intervals] == [500, 1000, 1500]
     assert set(intervals[0]) == {
         "env_steps", "frames", "updates", "episodes",
-        "rollout/ep_rew_mean", "rollout/ep_len_mean",
+        "rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/reward_rate",
         "train/policy_loss", "train/value_loss", "train/entropy", "train/entropy_coef",
         "train/learning_rate", "train/explained_variance", "train/grad_norm",
         "train/top_action_share",

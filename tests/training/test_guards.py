@@ -95,6 +95,14 @@ def test_a_gaussian_has_no_greatest_entropy() -> None:
     assert guards.check({"train/entropy": -7.0}, [], 0.1, None) == []
 
 
+def test_whole_episodes_where_none_ends(tmp_path: Path) -> None:
+    config = TrainConfig(env="tiny/Endless-v0", total_steps=10_000, n_steps=0, log_every=5_000)
+    result = train(config, run_dir=tmp_path / "run")
+    assert result.updates == 0
+    (text,) = [text for text in result.warnings if "--n-steps 0" in text]
+    assert "no episode has ended in 10,000 steps" in text
+
+
 def test_a_fall() -> None:
     guards = Guards()
     for episode_return in START:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from process import Outcome, run_python
 from tree import ROOT
+from walk import commands, files, programs
 
 Cli = Callable[..., Outcome]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -25,32 +26,6 @@ SMALL = {
 }
 ELSEWHERE = ("hf:", "--ray-address")  # need a network or a cluster; tests of their own have them
 PACKAGES = ("tensorboard", "wandb", "trackio", "ray")
-
-
-def blocks(page: Path) -> list[str]:
-    """The fenced blocks of a page that are commands."""
-    return re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.M)
-
-
-def commands(page: Path) -> list[str]:
-    """Its `a2c` commands, each once, in their order."""
-    lines = [line for block in blocks(page) for line in block.splitlines()]
-    found = [re.search(r"(?:^|&& )((?:\w+=\w+ )*a2c [a-z].*)", line) for line in lines]
-    return list(dict.fromkeys(match[1].partition("  #")[0].strip() for match in found if match))
-
-
-def programs(page: Path) -> list[str]:
-    """Its Python programs that say that they can be run."""
-    text = page.read_text(encoding="utf-8")
-    return re.findall(r"<!-- run: python -->\n```python\n(.*?)```", text, re.DOTALL)
-
-
-def file_of(page: Path, name: str) -> str:
-    """The file of this name that a page asks the reader to write."""
-    text = page.read_text(encoding="utf-8")
-    found = re.search(rf"<!-- file: {name} -->\n```python\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    return found[1]
 
 
 @pytest.fixture
@@ -67,7 +42,7 @@ def place(
     shutil.copy(ROOT / "checkpoints" / "breakout.safetensors", runs)
     (tmp_path / "docs" / "images").mkdir(parents=True)
     (tmp_path / "pendulum.toml").write_text('env = "Pendulum-v1"\n')
-    (tmp_path / "hop.py").write_text(file_of(ROOT / "README.md", "hop.py"))
+    (tmp_path / "hop.py").write_text(files(ROOT / "README.md")["hop.py"])
     yield tmp_path
     Path(tmp_path / "hop.py").unlink()
 
@@ -144,6 +119,6 @@ def test_the_programs_of_a_page_run(place: Path, name: str) -> None:
 
 
 def test_the_environment_of_the_docs_is_that_of_the_readme() -> None:
-    own = (file_of(page, "hop.py") for page in (ROOT / "README.md", ROOT / "docs/environments.md"))
+    own = (files(page)["hop.py"] for page in (ROOT / "README.md", ROOT / "docs/environments.md"))
     short, long = ([line for line in text.splitlines() if '"""' not in line] for text in own)
     assert [line for line in short if line] == [line for line in long if line]

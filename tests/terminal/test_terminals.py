@@ -139,7 +139,8 @@ def test_without_a_terminal_no_table_is_cut(
 
 @pytest.mark.parametrize(
     ("typed", "expected"),
-    [("train --env CartP", "CartPole-v1"), ("train --preset no", "notebook"), ("plot --x t", "time"),
+    [("train --env CartP", "CartPole-v1"), ("train --preset no", "notebook"),
+     ("plot --x t", "time"),
      ("train --network na", "nature"), ("train --tracker tr", "trackio"),
      ("sweep --set gam", "gamma="), ("evaluate brea", "breakout"),
      ("evaluate checkpoints/m", "checkpoints/mine")],

@@ -229,8 +229,13 @@ def in_process(env_id: str) -> dict[str, Any]:
 
 
 def good(row: dict[str, Any]) -> bool:
-    """Whether nothing is wrong with an environment."""
-    return "error" not in row and row["resume"] != "DIFFERS"
+    """Whether nothing is wrong with an environment: it runs, or is refused in a sentence."""
+    return refused(row) or ("error" not in row and row["resume"] != "DIFFERS")
+
+
+def refused(row: dict[str, Any]) -> bool:
+    """Whether it cannot be had here, or has a space that is not supported, and that is said."""
+    return row.get("error", "").startswith(("EnvError", "UnknownEnvError", "ConfigError"))
 
 
 def cells(env_id: str, row: dict[str, Any]) -> tuple[str, ...]:
@@ -270,6 +275,7 @@ def write(output: Path, rows: dict[str, dict[str, Any]]) -> None:
         "environments": len(rows),
         "exact": sum(row.get("resume") == "exact" for row in rows.values()),
         "fresh_episode": sum(row.get("resume") == "fresh episode" for row in rows.values()),
+        "refused": sorted(env_id for env_id, row in rows.items() if refused(row)),
         "wrong": sorted(env_id for env_id, row in rows.items() if not good(row)),
         "rows": dict(sorted(rows.items())),
     }

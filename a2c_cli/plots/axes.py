@@ -55,7 +55,8 @@ def draw_chart(
             extra = 1.2 * min(len(above), 3) if name in _SCHEDULES else 0.0
             _draw_curve(axes, group.series[name], group.number, theme, 1.8 + extra)
     if name == RETURNS:
-        axes.set_ylabel("episode return")
+        endless = all(group.endless for group in comparison.groups)
+        axes.set_ylabel("reward of a step" if endless else "episode return")
         _draw_reference(axes, comparison, theme)
         if comparison.frames_above is not None:
             _add_frames(axes, comparison.frames_above, theme)

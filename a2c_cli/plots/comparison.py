@@ -55,6 +55,11 @@ class Group:
     returns: Curve
     series: Mapping[str, Curve]
 
+    @property
+    def endless(self) -> bool:
+        """Whether its curves are of the mean reward of a step: no episode has ended."""
+        return all(run.endless for run in self.runs)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -115,6 +120,7 @@ def compare(runs: Sequence[Run], view: View | None = None) -> tuple[list[Compari
         A2CError: the runs cannot be drawn over the view's axis.
     """
     view = view or View()
+    runs, without_end = _with_returns(runs)
     axis = view.axis(runs)
     environments: dict[str, dict[tuple[str, str], _Gathered]] = {}
     for run in runs:
@@ -133,7 +139,7 @@ def compare(runs: Sequence[Run], view: View | None = None) -> tuple[list[Compari
     }
     ranks = {name: i for i, name in enumerate(telling)}
     numbers: dict[str, int] = {}
-    comparisons, notes = [], []
+    comparisons, notes = [], without_end
     for env_id, by_settings in environments.items():
         groups = []
         for part in sorted(
@@ -230,6 +236,19 @@ def _sum_up(label: str, number: int, runs: Sequence[Run], view: View, axis: Axis
     return Group(label, number, tuple(runs), final, returns, series)
 
 
+def _with_returns(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Of an environment runs with returns, or if there are none those with a reward rate alone."""
+    returning = {run.env_id for run in runs if not run.endless}
+    kept = [run for run in runs if not (run.endless and run.env_id in returning)]
+    notes = [
+        f"{run.path}: no episode has ended, "
+        + ("left out" if run.env_id in returning else "drawn is the mean reward of a step")
+        for run in runs
+        if run.endless
+    ]
+    return kept, notes
+
+
 def _to_the_end(run: Run) -> tuple[FloatArray, FloatArray]:
     """The mean return after each episode, and at the run's last line: there runs are compared."""
     steps, means = run.episode_steps, run.mean_returns()
@@ -290,7 +309,8 @@ def summarize_group(group: Group) -> dict[str, Any]:
         "seeds": [run.seed for run in group.runs],
         "env_steps": int(curve.at[-1]),
         "frames": round(curve.at[-1] * group.runs[0].frame_skip),
-        "mean_return_100": float(curve.center[-1]),
+        "mean_return_100": None if group.endless else float(curve.center[-1]),
+        "reward_rate": float(curve.center[-1]) if group.endless else None,
         "ci95": None
         if curve.low is None or curve.high is None
         else [float(curve.low[-1]), float(curve.high[-1])],

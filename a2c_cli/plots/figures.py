@@ -174,6 +174,8 @@ def caption(comparisons: Sequence[Comparison]) -> str:
     window = comparisons[0].view.window
     many = f"mean return of the last {window:,} episodes"
     text = f"Line: {many if window > 1 else 'return of each episode'}"
+    if all(group.endless for group in groups):
+        text = "Line: mean reward of a step, since the point before; no episode has ended"
     if sizes[-1] > 1:
         text += (
             f", interquartile mean over {seeds} seeds; band: pointwise 95 % bootstrap"

@@ -33,6 +33,7 @@ SERIES = {
     "train/entropy_coef": "entropy coefficient β",
 }
 EVALUATION = "eval/mean_reward"
+_RATE = "rollout/reward_rate"
 _ELAPSED = "time/elapsed"
 _LARGEST = 1e18  # of a number; sums of a million such are finite
 _LARGEST_FILE = 4 * 2**30  # bytes of metrics.jsonl
@@ -55,6 +56,8 @@ class Run:
         series: metric -> (steps, values), both (L,), for `SERIES` and `EVALUATION`.
         max_entropy: nats; None where its checkpoint does not tell, or there is no maximum.
         elapsed: (steps, seconds of training), both (L,); None where nothing was noted.
+        endless: no episode has ended; in place of returns stands the mean reward of a step, of
+            each interval.
     """
 
     path: Path
@@ -66,6 +69,7 @@ class Run:
     series: Mapping[str, tuple[FloatArray, FloatArray]]
     max_entropy: float | None
     elapsed: tuple[FloatArray, FloatArray] | None = None
+    endless: bool = False
 
     @property
     def env_id(self) -> str:
@@ -79,6 +83,8 @@ class Run:
 
     def mean_returns(self, window: int = WINDOW) -> FloatArray:
         """(E,), the mean of the last `window` returns after each episode (fewer at the start)."""
+        if self.endless:
+            return self.episode_returns
         sums = np.concatenate([[0.0], np.cumsum(self.episode_returns)])
         ends = np.arange(1, len(sums))
         starts = np.maximum(ends - window, 0)
@@ -161,12 +167,12 @@ def read_run(path: Path) -> tuple[Run, int]:
         counted: a kill may have cut it, or a run is still writing it.
 
     Raises:
-        A2CError: it cannot be read, or no episode has ended yet.
+        A2CError: it cannot be read, or has neither ended an episode nor an interval yet.
     """
     config = _read_config(path / CONFIG)
     steps, returns, frames = array("d"), array("d"), array("d")
     series: dict[str, tuple[array[float], array[float]]] = {
-        name: (array("d"), array("d")) for name in (*SERIES, EVALUATION, _ELAPSED)
+        name: (array("d"), array("d")) for name in (*SERIES, EVALUATION, _ELAPSED, _RATE)
     }
     skipped = 0
     try:
@@ -188,10 +194,14 @@ def read_run(path: Path) -> tuple[Run, int]:
                     values.append(value)
     except OSError as error:
         raise A2CError(f"cannot read {path / METRICS}: {error.strerror or error}") from None
+    elapsed, rates = series.pop(_ELAPSED), series.pop(_RATE)
+    endless = not steps
+    if endless:
+        steps, returns = rates
+        frames = array("d", [config.get("frame_skip", 1) * step for step in steps])
     if not steps:
         raise A2CError(f"{path} has not finished an episode yet")
     order = np.argsort(steps, kind="stable")
-    elapsed = series.pop(_ELAPSED)
     run = Run(
         path=path,
         config=config,
@@ -202,6 +212,7 @@ def read_run(path: Path) -> tuple[Run, int]:
         series={name: _sorted(*pair) for name, pair in series.items() if pair[0]},
         max_entropy=_max_entropy(path),
         elapsed=_sorted(*elapsed) if elapsed[0] else None,
+        endless=endless,
     )
     return run, skipped
 

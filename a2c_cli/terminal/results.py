@@ -181,7 +181,9 @@ def _print_comparison(console: Results, comparison: Comparison) -> None:
             mark(group.number, dots),
             str(len(group.runs)),
             f"{summary['env_steps']:,}",
-            number(summary["mean_return_100"]),
+            number(summary["reward_rate"], ".4g")
+            if group.endless
+            else number(summary["mean_return_100"]),
             "-" if low is None else f"{number(low)} to {number(high)}",
         )
     console.print(ends)

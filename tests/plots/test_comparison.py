@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from written_runs import EVERY, write_run
 
+from a2c_cli import TrainConfig, train
 from a2c_cli.evaluation.statistics import bootstrap_ci, iqm
 from a2c_cli.plots.comparison import Comparison, aggregate, compare, summarize_group, tell_apart
 from a2c_cli.runs.metrics import read_runs
@@ -113,6 +114,16 @@ def test_runs_without_common_steps_still_have_a_point() -> None:
     curve = aggregate([(np.array([1.0, 2.0]), np.zeros(2)), (np.array([5.0]), np.ones(1))])
     assert curve.at.tolist() == [2.0]
     assert curve.center.tolist() == [0.5]
+
+
+def test_a_stream_without_episodes_is_drawn_by_its_reward_rate(tmp_path: Path) -> None:
+    config = TrainConfig(env="tiny/Endless-v0", total_steps=60, log_every=20)
+    train(config, run_dir=tmp_path / "a")
+    [comparison], [note] = compared(tmp_path / "a")
+    assert "drawn is the mean reward of a step" in note
+    summary = summarize_group(comparison.groups[0])
+    assert (summary["mean_return_100"], summary["reward_rate"]) == (None, 1.0)
+    assert comparison.groups[0].returns.at.tolist() == [20.0, 40.0, 60.0]
 
 
 def test_a_summary_is_the_last_point(tmp_path: Path) -> None:

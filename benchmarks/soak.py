@@ -3,11 +3,12 @@
     python benchmarks/soak.py
     python benchmarks/soak.py --share 0.02 --output /tmp/soak.json
 
-One million steps of CartPole and 300,000 of Breakout, with evaluations that decide on the best
+Five million steps of CartPole and one million of Breakout, with evaluations that decide on the best
 checkpoint, checkpoints every few seconds, and every 25th episode on video. Resident memory and
 open files of the process are read once a second. Flat means: in the last quarter of the time the
 median of the memory is at most 5 % or 10 MB above that of the second quarter, whichever is more,
-that of open files is no higher, and no unfinished video is left.
+that of open files is no higher, and no unfinished video is left. The result keeps what earlier
+calls found of other environments.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-RUNS = {"CartPole-v1": 1_000_000, "ALE/Breakout-v5": 300_000}
+RUNS = {"CartPole-v1": 5_000_000, "ALE/Breakout-v5": 1_000_000}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -70,6 +71,7 @@ def soak(env: str, steps: int, every: float, where: Path) -> dict[str, Any]:
     return {
         "env": env,
         "steps": steps,
+        "version": version("onestream-a2c"),
         "videos": videos,
         "seconds": round(time.monotonic() - began, 1),
         "samples": len(samples),
@@ -91,11 +93,13 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=1.0, help="seconds between samples")
     parser.add_argument("--output", type=Path, default=RESULTS / "soak.json")
     args = parser.parse_args()
-    rows = []
+    kept = json.loads(args.output.read_text())["runs"] if args.output.exists() else []
+    rows = {row["env"]: row for row in kept}
     for env in args.env or RUNS:
         with tempfile.TemporaryDirectory() as where:
             row = soak(env, int(RUNS.get(env, 300_000) * args.share), args.every, Path(where))
-        rows.append(row)
+        rows[env] = row
+        write(args.output, list(rows.values()))
         print(
             f"{env:18} {row['steps']:>9,} steps {row['seconds']:>7} s"
             f"  memory {row['memory_mb_second_quarter']} -> {row['memory_mb_last_quarter']} MB"
@@ -103,6 +107,11 @@ def main() -> None:
             f"  {'flat' if row['flat'] else 'GROWS'}",
             flush=True,
         )
+    raise SystemExit(not all(row["flat"] for row in rows.values()))
+
+
+def write(output: Path, rows: list[dict[str, Any]]) -> None:
+    """The newest run of each environment."""
     result = {
         "command": " ".join(["python", "benchmarks/soak.py", *sys.argv[1:]]),
         "versions": {
@@ -112,9 +121,8 @@ def main() -> None:
         f" {platform.python_version()}",
         "runs": rows,
     }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=2) + "\n")
-    raise SystemExit(not all(row["flat"] for row in rows))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
+import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from a2c_cli.commands.app import main
 from a2c_cli.runs import checkpoint
 
 _spec = importlib.util.spec_from_file_location(
@@ -21,56 +18,36 @@ _spec = importlib.util.spec_from_file_location(
 assert _spec is not None
 assert _spec.loader is not None
 chaos = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = chaos  # where dataclasses look for their annotations
 _spec.loader.exec_module(chaos)
 
 
-class Forked:
-    """`a2c ARGS` in a child of this process: real signals, limits and kills without the start."""
+class Forked(chaos.Forked):  # type: ignore[misc,name-defined]
+    """`a2c ARGS` in a child of this process, and what it says."""
 
     def __init__(self, log: Path, *args: object, uid: int | None = None) -> None:
         self._log = log
-        self.pid = os.fork()
-        if self.pid:
-            return
-        code: Any = 99
-        try:
-            output = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            if uid is not None:
-                os.setuid(uid)
-            sys.argv = ["a2c", *map(str, args)]
-            main()
-        except SystemExit as left:
-            code = left.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        super().__init__(*args, log=log, uid=uid)
 
     @property
     def ended(self) -> bool:
-        """Whether it is over; its exit code can still be waited for."""
-        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self.pid, look) is not None
+        """Whether it is over."""
+        return self.poll() is not None
 
     def wait(self, seconds: float = 20.0) -> tuple[int, str]:
         """Exit code (negative for a signal) and everything it said."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(status), self._log.read_text()
-            time.sleep(0.01)
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        raise AssertionError(f"still running after {seconds} s: {self._log.read_text()}")
+        try:
+            return super().wait(seconds), self._log.read_text()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            super().wait()
+            raise AssertionError(
+                f"still running after {seconds} s: {self._log.read_text()}"
+            ) from None
 
     def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        if not self.ended:
+            os.kill(self.pid, number)
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -23,7 +23,9 @@ SHORT = " --total-steps 2000"
 
 def blocks(page: Path) -> list[str]:
     """The fenced blocks of a page that are commands."""
-    return re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.M)
+    # Blocks of other languages are matched too: their ends are no beginnings.
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.M)
+    return [text for language, text in fenced if not language]
 
 
 def commands(page: Path) -> list[str]:

@@ -82,6 +82,7 @@ def test_the_commands_of_the_readme_run(
 ) -> None:
     found = commands(ROOT / "README.md")
     assert [command.split()[1] for command in found[:4]] == ["train", "evaluate", "record", "plot"]
+    assert any("hop:Hop-v0" in command for command in found)  # behind a block of Python
     for command in found:
         run(cli, place, monkeypatch, command)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # headers are read without NumPy
 
 FORMAT_VERSION = 1
 MAX_FILE = 4 * 2**30  # bytes
+_METADATA = {"format", "a2c", "sha256"}
 _MAX_HEADER = 4 * 2**20  # bytes; ours have a few tens of KB
 _CHUNK = 2**24  # bytes that are read at once where only a digest is wanted
 # As safetensors and as NumPy call them; the number is the width in bytes.
@@ -250,6 +251,8 @@ def _parse(
             f"{path} is not a checkpoint of a2c: it has no a2c header",
             "give a .safetensors file that `a2c train` wrote",
         )
+    if not metadata.keys() <= _METADATA:  # a name that is damaged, perhaps the checksum's
+        raise _damaged(path, "its metadata have a name that no version writes")
     infos = [_tensor_info(name, entry, path) for name, entry in table.items()]
     end = 0
     for info in sorted(infos, key=lambda info: info.offsets):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
 from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.header import Header
+
+_FAR = 6.0  # standard deviations, beyond which no sampled action lies
 
 
 def agent_from(header: Header, tensors: Tensors) -> Agent:
@@ -60,7 +63,7 @@ def agent_from(header: Header, tensors: Tensors) -> Agent:
 
 
 def acts_finitely(agent: Agent) -> bool:
-    """Whether policy and value are finite on one observation: large weights may overflow.
+    """Whether policy, value and actions are finite on one observation: large numbers may overflow.
 
     The agent's own network is not touched: training remembers what it computed last.
     """
@@ -69,8 +72,11 @@ def acts_finitely(agent: Agent) -> bool:
         outputs, value = agent.network.forward(
             agent.prepare(np.ones(agent.spec.obs_shape, agent.spec.obs_dtype))
         )
-        deviation = 0.0 if agent.network.log_std is None else np.exp(agent.network.log_std)
-        return all(bool(np.isfinite(x).all()) for x in (outputs, value, deviation))
+        found: list[Any] = [outputs, value]
+        if agent.network.log_std is not None:
+            far = _FAR * np.exp(agent.network.log_std)
+            found += [agent.spec.action.to_env(outputs + noise) for noise in (-far, far)] + [far]
+        return all(bool(np.isfinite(x).all()) for x in found)
 
 
 def load_agent(path: Path | str) -> Agent:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from process import Outcome
 
-from a2c_cli import A2CError
+from a2c_cli import A2CError, TrainConfig, train
 from a2c_cli.runs.checkpoint import encode, read_checkpoint, read_header
 from a2c_cli.runs.inspection import inspect
 
@@ -99,6 +99,24 @@ def test_strange_json_everywhere(raw: str, original: bytes, tmp_path: Path) -> N
         document[key] = "@"
         changed = {**table, "__metadata__": {"a2c": json.dumps(document).replace('"@"', raw)}}
         assert fuzz.judge(fuzz.join(changed, body), path, None) == "refused"
+
+
+def test_a_damaged_name_of_the_checksum_is_damage(original: bytes, tmp_path: Path) -> None:
+    data = original.replace(b'"sha256"', b'"sha25v"')
+    assert data != original
+    assert fuzz.judge(data, tmp_path / "x.safetensors", None) == "refused"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"high": [1e300]}, {"dtype": "float16", "high": [1e30]}], ids=["range", "type"]
+)
+def test_actions_that_overflow_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    train(TrainConfig(env="Pendulum-v1", total_steps=20), run_dir=tmp_path / "run")
+    whole = (tmp_path / "run" / "last.safetensors").read_bytes()
+    path = tmp_path / "x.safetensors"
+    data = rebuilt(whole, lambda _, document: document["env"]["action"].update(changes))
+    assert fuzz.judge(rebuilt(whole, lambda *_: None), path, None) == "right"
+    assert fuzz.judge(data, path, None) == "refused"
 
 
 def flip_weight(table: dict[str, Any], body: bytes) -> bytes:

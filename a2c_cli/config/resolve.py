@@ -71,14 +71,23 @@ def resolve(
     if filled["policy_step"] == "natural" and not filled["max_kl"]:
         raise ConfigError("--policy-step natural needs a --max-kl above 0", "e.g. --max-kl 0.02")
     resolved = cast("Settings", dataclasses.replace(config, **filled, unused=frozenset(unused)))
+    check_effect(resolved, asked)
+    return resolved
+
+
+def check_effect(run: Settings, asked: Collection[str]) -> None:
+    """Whether each of these settings changes something in a run.
+
+    Raises:
+        ConfigError: one does not.
+    """
     for name in asked:
         words, has_effect = _NEEDS.get(name, ("", lambda _: True))
-        if not has_effect(resolved):
+        if not has_effect(run):
             raise ConfigError(
                 f"{option(name)} has no effect without {words}",
                 f"add that, or leave {option(name)} out",
             )
-    return resolved
 
 
 def fewest(run: Settings, kind: str, *, numbers: int = 0) -> TrainConfig:

@@ -183,18 +183,23 @@ class TrainConfig(Generic[Absent]):
         OPTIMIZER,
         choices=("rmsprop", "adam"),
     )
-    learning_rate: float | Absent = setting("step size", OPTIMIZER, low=0.0, open_low=True)
+    learning_rate: float | Absent = setting(
+        "step size", OPTIMIZER, low=0.0, open_low=True, on_resume=True
+    )
     actor_learning_rate: float | Absent = setting(
-        "step size of the actor's own layers; left out: --learning-rate", OPTIMIZER, low=0.0
-    )
+        "step size of the actor's own layers; left out: --learning-rate", OPTIMIZER, low=0.0,
+        on_resume=True,
+    )  # fmt: skip
     critic_learning_rate: float | Absent = setting(
-        "step size of the critic's own layers; left out: --learning-rate", OPTIMIZER, low=0.0
-    )
+        "step size of the critic's own layers; left out: --learning-rate", OPTIMIZER, low=0.0,
+        on_resume=True,
+    )  # fmt: skip
     learning_rate_end: float | Absent = setting(
-        "step size at the end of the budget, as a share of the first", OPTIMIZER, low=0.0, high=1.0
-    )
+        "step size at the end of the budget, as a share of the first", OPTIMIZER, low=0.0, high=1.0,
+        on_resume=True,
+    )  # fmt: skip
     learning_rate_schedule: str | Absent = setting(
-        "how the step size decays", OPTIMIZER, choices=SHAPES
+        "how the step size decays", OPTIMIZER, choices=SHAPES, on_resume=True
     )
     optimizer_eps: float | Absent = setting("ε of the optimizer", OPTIMIZER, low=0.0, open_low=True)
     max_kl: float | Absent = setting(
@@ -202,6 +207,7 @@ class TrainConfig(Generic[Absent]):
         " 0 = never",
         OPTIMIZER,
         low=0.0,
+        on_resume=True,
     )
     max_grad_norm: float | Absent = setting(
         "clip the gradient to this global norm; 0 = never", OPTIMIZER, low=0.0

@@ -122,6 +122,10 @@ class AtariStream:
             "full_action_space": len(self._actions) == 18,
         }
 
+    def restart(self, seed: int) -> None:
+        """Go on as a stream of this seed would begin: the next `reset` is its first."""
+        self._env.reset(seed=seed)
+
     def reset(self) -> Obs:
         """Start the next game: up to noop_max frames of doing nothing, then the first stack."""
         self._ale.reset_game()

@@ -134,6 +134,10 @@ class GymStream:
         self._emit_frame()
         return self._obs
 
+    def restart(self, seed: int) -> None:
+        """Go on as a stream of this seed would begin: the next `reset` is its first."""
+        self._seed, self._episode = seed, 0
+
     def _seed_spaces(self, seed: int) -> None:
         """Everything that an environment may draw from beside the generator that reset seeds."""
         seed_globals(seed)

@@ -15,17 +15,19 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from a2c_cli.config.checks import EnvArg
+from a2c_cli.envs.make import Stream
 from a2c_cli.errors import ConfigError, EnvError
 from a2c_cli.evaluation.episodes import Episode, play_episodes, step_cap
 from a2c_cli.evaluation.scores import reference_scores
 from a2c_cli.evaluation.statistics import human_normalized, summarize
 from a2c_cli.evaluation.workers import Died, Workers
+from a2c_cli.policies.agent import Agent
 from a2c_cli.rng import make_generator
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
 from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.header import Header
-from a2c_cli.runs.loading import agent_from, make_agent_env
+from a2c_cli.runs.loading import agent_from, make_agent_env, trusted_id
 
 # Independent streams of one evaluation; a constant, so that results do not depend on how many
 # processes play them.
@@ -45,25 +47,58 @@ class _Slot:
     env_args: Mapping[str, EnvArg] | None
     max_steps: int | None
 
-    def play(self, on_episode: Callable[[], None]) -> list[Episode]:
+    def agent(self) -> Agent:
+        return agent_from(self.header, self.tensors)
+
+    def make_env(self) -> Stream:
+        return make_agent_env(self.agent(), self.seed, self.env_id, self.env_args)
+
+    def play(self, env: Stream, on_episode: Callable[[], None]) -> list[Episode]:
         played = []
         with threadpool_limits(1, user_api="blas"):
-            agent = agent_from(self.header, self.tensors)
-            env = make_agent_env(agent, self.seed, self.env_id, self.env_args)
-            try:
-                for episode in play_episodes(
-                    agent,
-                    self.episodes,
-                    seed=self.seed,
-                    env=env,
-                    greedy=self.greedy,
-                    max_steps=self.max_steps,
-                ):
-                    played.append(episode)
-                    on_episode()
-            finally:
-                env.close()
+            for episode in play_episodes(
+                self.agent(),
+                self.episodes,
+                seed=self.seed,
+                env=env,
+                greedy=self.greedy,
+                max_steps=self.max_steps,
+            ):
+                played.append(episode)
+                on_episode()
         return played
+
+
+def _play_slots(
+    slots: Sequence[_Slot], on_episode: Callable[[], None], env: Stream
+) -> list[list[Episode]]:
+    """Every slot's episodes in this process.
+
+    Each slot has an environment of its own, so that no game depends on another slot's; but one
+    that can be built only once, as a robot's driver, is built once.
+
+    Args:
+        env: the first slot's; it is closed.
+    """
+    played: list[list[Episode]] = []
+    alone = not env.replayable
+    try:
+        played.append(slots[0].play(env, on_episode))
+        for slot in slots[1:]:
+            if not alone:
+                try:
+                    another = slot.make_env()
+                except EnvError:  # though it could be made before
+                    alone = True
+                else:
+                    env.close()
+                    env = another
+            if alone:
+                env.restart(slot.seed)
+            played.append(slot.play(env, on_episode))
+    finally:
+        env.close()
+    return played
 
 
 def _play_in_workers(
@@ -99,7 +134,7 @@ def _play_share(slots: Sequence[_Slot], pipe: Connection) -> list[list[Episode]]
 
     threading.Thread(target=watch, daemon=True).start()
     try:
-        return [slot.play(lambda: pipe.send(None)) for slot in slots]
+        return _play_slots(slots, lambda: pipe.send(None), slots[0].make_env())
     except Exception as error:
         return error
 
@@ -127,8 +162,8 @@ def evaluate(
         episodes: whole games to play, ≥ 1.
         greedy: take the most probable action instead of sampling from the policy.
         seed: of everything random.
-        jobs: processes. More than one needs a main module that can be imported, as everything
-            that spawns processes does.
+        jobs: processes; one where the environment must not be replayed. More than one needs a main
+            module that can be imported, as everything that spawns processes does.
         env_id, env_args: see `make_agent_env`.
         max_steps: end an episode after so many agent steps (a policy may wait for ever).
         on_episode: called for every game that is over, in this process.
@@ -143,21 +178,22 @@ def evaluate(
         raise ConfigError(f"--episodes must be at least 1, not {episodes}")
     path = find_checkpoint(Path(path))
     header, tensors = checkpoint.read_checkpoint(path)
+    env_id = trusted_id(path, header.spec.id, env_id)
     agent = agent_from(header, tensors)  # all slots play this one, whatever is saved meanwhile
     tensors = {n: a for n, a in tensors.items() if n.startswith(("network.", "normalizer."))}
-    env = make_agent_env(agent, seed, env_id, env_args)
-    protocol, max_steps = dict(env.protocol), step_cap(env, max_steps)
-    env.close()
     slots = min(_SLOTS, episodes)
     counts = [episodes // slots + (slot < episodes % slots) for slot in range(slots)]
+    seeds = [int(make_generator(seed, slot).integers(2**31)) for slot in range(slots)]
+    env = make_agent_env(agent, seeds[0], env_id, env_args)
+    protocol, max_steps = dict(env.protocol), step_cap(env, max_steps)
     shares = [
-        _Slot(header, tensors, count, int(make_generator(seed, slot).integers(2**31)), greedy,
-              env_id, env_args, max_steps)
-        for slot, count in enumerate(counts)
-    ]  # fmt: skip
-    if jobs == 1:
-        played = [share.play(on_episode) for share in shares]
+        _Slot(header, tensors, count, slot_seed, greedy, env_id, env_args, max_steps)
+        for count, slot_seed in zip(counts, seeds, strict=True)
+    ]
+    if jobs == 1 or not env.replayable:  # a real device is there once
+        played = _play_slots(shares, on_episode, env)
     else:
+        env.close()
         played = _play_in_workers(shares, min(jobs, slots), on_episode)
     args = {**header.spec.args, **(env_args or {})}
     return {

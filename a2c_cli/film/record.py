@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ from a2c_cli.runs.checkpoint import read_checkpoint
 from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.files import check_output
 from a2c_cli.runs.hub import is_downloaded
-from a2c_cli.runs.loading import agent_from, make_agent_env
+from a2c_cli.runs.loading import agent_from, make_agent_env, trusted_id
 from a2c_cli.runs.shipped import is_shipped
 
 SUFFIXES = ("mp4", "gif")
@@ -153,6 +153,7 @@ def record(
         check_output(directory / name, "--output", place.force)
     header, tensors = read_checkpoint(path)
     agent = agent_from(header, tensors)
+    games = replace(games, env_id=trusted_id(path, agent.spec.id, games.env_id))
     kept = _best_games(agent, games) if picture.saliency is not None else None
     drawing = _drawing(agent, picture, games.policy, header.config.reward_transform)
     env = make_agent_env(agent, games.seed, games.env_id, games.env_args, render=True)

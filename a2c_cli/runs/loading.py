@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from a2c_cli.config.checks import EnvArg
+from a2c_cli.config.text import from_toml
 from a2c_cli.envs.make import Stream, make_env
 from a2c_cli.envs.spec import EnvSpec
 from a2c_cli.errors import CheckpointError, ConfigError, EnvError, UnknownEnvError
+from a2c_cli.outside import read_text
 from a2c_cli.policies.agent import Agent
 from a2c_cli.policies.normalizer import normalizer_of
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
-from a2c_cli.runs.directory import find_checkpoint
+from a2c_cli.runs.directory import CONFIG, find_checkpoint
 from a2c_cli.runs.header import Header
 
 _FAR = 6.0  # standard deviations, beyond which no sampled action lies
@@ -104,13 +107,40 @@ def check_env_id(found: str, named: str | None) -> None:
     """
     if named is not None and named != found:
         raise ConfigError(
-            f"the checkpoint was trained on {found!r}, not on {named!r}", "leave --env out"
+            f"the checkpoint was trained on {found!r}, not on {named!r}",
+            f"--env {found!r}" if ":" in found else "leave --env out",
         )
     if ":" in found and named is None:
         raise ConfigError(
             f"the checkpoint's environment {found!r} would import a Python module",
             f"if you trust it, name it: --env {found!r}",
         )
+
+
+def trusted_id(path: Path, found: str, named: str | None) -> str | None:
+    """The environment that may be built: as the user names it, or by itself in one's own run.
+
+    A run is one's own if `config.toml` beside the checkpoint names the same environment and is a
+    file of this user's. The module must not lie where the run does, below the current directory:
+    what has been downloaded and unpacked could bring both.
+
+    Args:
+        path: the checkpoint file.
+        found, named: as for `check_env_id`.
+    """
+    if named is not None or ":" not in found:
+        return named
+    run = path.parent
+    try:
+        mine = os.lstat(run / CONFIG).st_uid == os.geteuid()
+        config = from_toml(read_text(run / CONFIG, 2**20, follow=False), CONFIG)
+        run, here = run.resolve(), Path.cwd()
+    except (OSError, ConfigError):
+        return None
+    module = here.joinpath(*found.partition(":")[0].split("."))
+    around = run.parent if here in run.parent.parents else run
+    own = mine and config.get("env") == found and not module.is_relative_to(around)
+    return found if own else None
 
 
 def make_agent_env(

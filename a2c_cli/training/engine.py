@@ -16,7 +16,7 @@ from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
 from a2c_cli.rng import kept_globals
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import METRICS, RunDir, new_run_path
-from a2c_cli.runs.loading import agent_from, make_saved_env
+from a2c_cli.runs.loading import agent_from, make_saved_env, trusted_id
 from a2c_cli.text import safe_text
 from a2c_cli.tracking.session import find_trackers
 from a2c_cli.training.counters import Counters, Saved
@@ -58,8 +58,8 @@ def train(
         changes: settings to change on resume; only those that nothing learned depends on. A
             tracker that imports a module (`module:factory`) is only opened if `tracker` names it
             here.
-        env_id: of the run to resume; needed only if it imports a module (`module:Id`), which is
-            never done because a checkpoint says so.
+        env_id: of the run to resume; needed only if it imports a module (`module:Id`) and the
+            run is not one's own: a checkpoint alone never has one imported.
         fresh_episode: resume with a new episode instead of replaying the one that was under way.
         asked: settings of `config` that it is an error to leave without effect.
         on_progress: called a few times per second, and after every entry of metrics.jsonl.
@@ -136,6 +136,7 @@ def _resumed(stack: contextlib.ExitStack, request: _Resume, caller: _Caller) -> 
     # The request is checked before the directory is touched, and the file read once it is ours.
     source = find_run(path, branch=branch is not None)
     header, _ = checkpoint.read_header(source)
+    env_id = trusted_id(source, header.spec.id, env_id)
     config = changed(header, changes, env_id)
     find_trackers(config.tracker)
     run = RunDir(source.parent if branch is None else branch, config.env, config.tracker)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from a2c_cli.algorithm.optimizer import SLOTS
+from a2c_cli.config.resolve import check_effect
 from a2c_cli.config.settings import Settings, option, settings
 from a2c_cli.errors import CheckpointError, ConfigError
 from a2c_cli.runs import checkpoint
@@ -63,7 +64,16 @@ def changed(header: Header, changes: Mapping[str, Any], env_id: str | None) -> S
             raise ConfigError(
                 f"{option(name)} cannot be changed on --resume", "start a new run with it"
             )
-    config = dataclasses.replace(header.config, **changes)
+    following = {
+        head: changes["learning_rate"]
+        for head in ("actor_learning_rate", "critic_learning_rate")
+        if "learning_rate" in changes
+        and getattr(header.config, head) == header.config.learning_rate
+    }
+    config = dataclasses.replace(header.config, **{**following, **changes})
+    check_effect(config, changes)
+    if config.policy_step == "natural" and not config.max_kl:
+        raise ConfigError("--policy-step natural needs a --max-kl above 0", "e.g. --max-kl 0.02")
     if config.total_steps < header.env_steps:
         raise ConfigError(
             f"--total-steps {config.total_steps:,} is less than the run has done:"

@@ -12,7 +12,7 @@ from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.algorithm.learner import Learner
 from a2c_cli.errors import CheckpointError, ConfigError, EnvError
 from a2c_cli.runs.checkpoint import read_checkpoint
-from a2c_cli.runs.loading import agent_from, make_agent_env
+from a2c_cli.runs.loading import agent_from, make_agent_env, trusted_id
 
 
 def test_a_loaded_agent_acts_as_the_one_that_learned(tmp_path: Path) -> None:
@@ -33,13 +33,36 @@ def test_a_checkpoint_does_not_import_modules_unasked(tmp_path: Path) -> None:
     run = tmp_path / "run"
     env_id = "tiny_envs:tiny/Bandit-v0"
     train(TrainConfig(env=env_id, total_steps=10), run_dir=run)
-    path = run / "last.safetensors"
+    assert evaluate(run, 2)["episodes"] == 2  # one's own run, with its settings beside it
+    path = tmp_path / "strange.safetensors"
+    (run / "last.safetensors").rename(path)
     with pytest.raises(ConfigError, match="import a Python module") as caught:
         evaluate(path, 1)
     assert env_id in caught.value.hint
     assert evaluate(path, 2, env_id=env_id)["episodes"] == 2
-    with pytest.raises(ConfigError, match="trained on"):
-        evaluate(path, 1, env_id="CartPole-v1")
+    with pytest.raises(ConfigError, match="trained on") as caught:
+        evaluate(path, 1, env_id="tiny/Bandit-v0")
+    assert env_id in caught.value.hint  # it must not lead back to the first error
+
+
+def test_only_one_s_own_run_has_its_module_imported_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "got" / "run"
+    run.mkdir(parents=True)
+    config, file = run / "config.toml", run / "last.safetensors"
+    config.write_text('env = "mine:Id"')
+    assert trusted_id(file, "mine:Id", None) == "mine:Id"
+    assert trusted_id(file, "other:Id", None) is None
+    assert trusted_id(file, "other:Id", "other:Id") == "other:Id"
+    for brought in ("got.mine:Id", "got.run.mine:Id"):  # a directory that was unpacked here
+        config.write_text(f'env = "{brought}"')
+        assert trusted_id(file, brought, None) is None
+    config.unlink()
+    config.symlink_to(tmp_path / "elsewhere.toml")
+    (tmp_path / "elsewhere.toml").write_text('env = "mine:Id"')
+    assert trusted_id(file, "mine:Id", None) is None
 
 
 def test_an_environment_that_has_changed_since_is_an_error(cartpole_run: Path) -> None:

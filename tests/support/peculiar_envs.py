@@ -81,6 +81,11 @@ class Device(Plain):
     """A real device: what has been done to it is not done once more."""
 
     metadata = {"replayable": False, "render_modes": []}  # noqa: RUF012
+    built = 0
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        type(self).built += 1
+        super().__init__(render_mode)
 
 
 class Once(Plain):

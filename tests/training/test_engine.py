@@ -335,6 +335,20 @@ def test_only_what_nothing_depends_on_can_be_changed(cartpole_run: Path) -> None
         train(resume=cartpole_run, changes={"gamma": 0.5})
 
 
+def test_another_step_size_from_here_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    budget = {"total_steps": 400, "policy_step": "gradient", "critic_learning_rate": 7e-3}
+    train(TrainConfig(env="CartPole-v1", **budget), run_dir=run, should_stop=stop_after(200))
+    train(resume=run, changes={"learning_rate": 1e-9, "learning_rate_schedule": "constant"})
+    config = read_header(run / "last.safetensors")[0].config
+    rates = (config.learning_rate, config.actor_learning_rate, config.critic_learning_rate)
+    assert rates == (1e-9, 1e-9, 7e-3)  # what followed the step size still does
+    logged = [line["train/learning_rate"] for line in metrics(run) if "train/learning_rate" in line]
+    assert logged[-1] == pytest.approx(1e-9)
+    with pytest.raises(ConfigError, match="--learning-rate-end has no effect without"):
+        train(resume=run, changes={"learning_rate_end": 0.5})
+
+
 def test_an_environment_that_is_not_fixed_by_its_seed_goes_on_with_a_fresh_episode(
     tmp_path: Path,
 ) -> None:

@@ -88,6 +88,18 @@ def test_a_fresh_episode_can_be_asked_for(tmp_path: Path) -> None:
 
 def test_an_environment_is_built_once(tmp_path: Path) -> None:
     assert run("Once", tmp_path / "r").stopped == "completed"
+    peculiar_envs.Once.built = 0
+    once = evaluate(tmp_path / "r", 12)["returns"]
+    run("Plain", tmp_path / "p")
+    assert once == evaluate(tmp_path / "p", 12)["returns"]
+    assert peculiar_envs.Once.built > 1  # it was tried
+
+
+def test_a_real_device_is_evaluated_in_one_process(tmp_path: Path) -> None:
+    run("Device", tmp_path / "r")
+    before = peculiar_envs.Device.built
+    assert len(evaluate(tmp_path / "r", 12, jobs=3)["returns"]) == 12
+    assert peculiar_envs.Device.built == before + 1
 
 
 def test_a_run_stays_where_it_was_started(tmp_path: Path) -> None:

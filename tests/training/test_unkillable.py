@@ -612,6 +612,8 @@ def test_module_is_only_imported_when_named(
     train(TrainConfig(env=env, total_steps=100), run_dir=run)
     del sys.modules["strange_module"]
     (tmp_path / "imported").unlink()
+    settings = run / "config.toml"
+    settings.rename(tmp_path / "away.toml")  # else it is one's own run
     for args in (("evaluate", run), ("record", run), ("train", "--resume", run)):
         got = cli(*args)
         assert got.code == 2
@@ -624,6 +626,10 @@ def test_module_is_only_imported_when_named(
     assert (tmp_path / "imported").exists()
     resumed = cli("train", "--resume", run, "--env", env, "--total-steps", 150, "--quiet")
     assert (resumed.code, saved_steps(run)) == (0, 150)
+    (tmp_path / "away.toml").rename(settings)
+    assert cli("evaluate", run, "-n", 1, "--jobs", 1).code == 0
+    own = cli("train", "--resume", run, "--total-steps", 200, "--quiet")
+    assert (own.code, saved_steps(run)) == (0, 200)
 
 
 def test_a_settings_file_is_a_strangers_too(cli: Cli, tmp_path: Path) -> None:

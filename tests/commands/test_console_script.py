@@ -46,7 +46,7 @@ def test_train_then_look_at_what_came_out(tmp_path: Path) -> None:
     done = a2c(tmp_path, "evaluate", "run", "-n", 4, "--jobs", 2, "--json", "-q")
     assert (done.code, done.stderr) == (0, "")
     assert len(json.loads(done.stdout)["returns"]) == 4
-    done = a2c(tmp_path, "inspect", "run", "--json", "-q")
+    done = a2c(tmp_path, "inspect", "run/last.safetensors", "--json", "-q")
     assert (done.code, done.stderr) == (0, "")
     assert json.loads(done.stdout)["env_steps"] == 500
     done = a2c(tmp_path, "plot", "run", "--output", "run.html", "-q")

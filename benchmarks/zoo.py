@@ -52,8 +52,8 @@ PACKAGES = {
     "the tests": "peculiar_envs",
 }
 ASKED = ("minatar.gym",)  # register nothing on their import
-# What every environment's process would import again; torch loads the first when it optimises.
-PRELOADED = ["torch._dynamo", "a2c_cli.training.engine", "a2c_cli.film.record",
+# What every environment's process would import again.
+PRELOADED = ["a2c_cli.training.engine", "a2c_cli.film.record",
              "a2c_cli.runs.inspection", "imageio.v3"]  # fmt: skip
 COLUMNS = ("environment", "kind", "sees", "acts", "network", "resume", "mean", "film", "s")
 

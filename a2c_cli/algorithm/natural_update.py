@@ -22,7 +22,13 @@ from a2c_cli.algorithm.natural import (
     move,
     scaled_to,
 )
-from a2c_cli.algorithm.optimizer import clip_gradients, load_optimizer, optimizer_state
+from a2c_cli.algorithm.optimizer import (
+    ADAM,
+    Adam,
+    clip_gradients,
+    load_optimizer,
+    optimizer_state,
+)
 from a2c_cli.algorithm.schedules import learning_rate_schedule
 from a2c_cli.algorithm.segment import Segment
 from a2c_cli.algorithm.update import (
@@ -50,9 +56,8 @@ class NaturalUpdate:
         s = self._settings = settings
         self._policy = policy
         self._actor, self._critic = policy.actor_parameters, policy.critic_parameters
-        self.optimizer = torch.optim.Adam(
-            self._critic, lr=s.critic_learning_rate, eps=s.optimizer_eps, fused=True
-        )
+        groups = [{"params": self._critic, "lr": s.critic_learning_rate}]
+        self.optimizer = Adam(groups, ADAM, s.optimizer_eps)
         self._rate = learning_rate_schedule(s)
         self._entropy_bonus = EntropyBonus(s, policy.agent.spec.action.max_entropy)
         self._rng = make_generator(s.seed, 4)  # of the critic's minibatches

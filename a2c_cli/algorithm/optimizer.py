@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.adam import adam
 
 from a2c_cli.config.settings import Settings
 from a2c_cli.policies.distributions import divergence
 from a2c_cli.policies.network import ActorCritic
 from a2c_cli.policies.trainable import Trainable, as_tensor
 
+ADAM = (0.9, 0.999)  # β₁, β₂
 _ALPHA = 0.99  # decay of RMSProp's average
 _PROBES = 8  # observations, at most, on which a step's effect on the policy is measured
 
@@ -27,18 +29,69 @@ _PROBES = 8  # observations, at most, on which a step's effect on the policy is 
 SLOTS = {"step", "exp_avg", "exp_avg_sq"}
 
 
-def make_optimizer(settings: Settings, groups: list[dict[str, Any]]) -> torch.optim.Adam:
+class Adam:
+    """Adam with torch's fused kernel: the bits of `torch.optim.Adam(groups, fused=True)`.
+
+    That class imports torch's compiler when it is made, two seconds of every start.
+
+    Args:
+        groups: each with `params` and `lr`, its step size.
+        betas: β₁, β₂.
+        eps: ε.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], betas: tuple[float, float], eps: float
+    ) -> None:
+        self.param_groups = groups
+        self.state: dict[Tensor, dict[str, Tensor]] = {}  # by parameter: `SLOTS`
+        self._betas, self._eps = betas, eps
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """θ ← θ - η m̂ / (√v̂ + ε) for every parameter that has a gradient."""
+        beta1, beta2 = self._betas
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            slots = [self.state.setdefault(p, {}) or self._start(p) for p in parameters]
+            adam(
+                parameters,
+                [p.grad for p in parameters],
+                [s["exp_avg"] for s in slots],
+                [s["exp_avg_sq"] for s in slots],
+                [],
+                [s["step"] for s in slots],
+                fused=True,
+                amsgrad=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=group["lr"],
+                weight_decay=0.0,
+                eps=self._eps,
+                maximize=False,
+            )
+
+    def _start(self, parameter: Tensor) -> dict[str, Tensor]:
+        self.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+        return self.state[parameter]
+
+
+def make_optimizer(settings: Settings, groups: list[dict[str, Any]]) -> Adam:
     """The optimizer of a run over parameter groups that carry their own `lr`.
 
     - adam:    Kingma and Ba 2014 (arXiv 1412.6980), β₁ = .9, β₂ = .999
     - rmsprop: v ← α v + (1 - α) g²,   θ ← θ - η g / (√(v / (1 - α^t)) + ε),   α = .99
 
-    RMSProp is Adam with β₁ = 0 and β₂ = α: torch's fused Adam takes one pass over the parameters
-    where its RMSprop takes six. And its average is counted from step 0: left as it starts, a first
-    step is η / √(1 - α), ten times too long, enough to break a policy.
+    RMSProp is Adam with β₁ = 0 and β₂ = α: the fused kernel takes one pass over the parameters
+    where torch's RMSprop takes six. And its average is counted from step 0: left as it starts, a
+    first step is η / √(1 - α), ten times too long, enough to break a policy.
     """
-    betas = (0.9, 0.999) if settings.optimizer == "adam" else (0.0, _ALPHA)
-    return torch.optim.Adam(groups, betas=betas, eps=settings.optimizer_eps, fused=True)
+    betas = ADAM if settings.optimizer == "adam" else (0.0, _ALPHA)
+    return Adam(groups, betas, settings.optimizer_eps)
 
 
 def parameter_groups(network: ActorCritic, config: Settings) -> list[dict[str, Any]]:
@@ -81,7 +134,7 @@ class TrustRegion:
         self._before = [torch.empty_like(p) for p in policy.parameters] if bound else []
 
     @torch.no_grad()
-    def step(self, optimizer: torch.optim.Optimizer, outputs: Tensor) -> float:
+    def step(self, optimizer: Adam, outputs: Tensor) -> float:
         """One step of the optimizer, shortened if need be.
 
         Args:
@@ -123,9 +176,7 @@ def clip_gradients(parameters: list[Tensor], bound: float) -> float:
     return norm
 
 
-def optimizer_state(
-    optimizer: torch.optim.Optimizer, network: torch.nn.Module
-) -> dict[str, NDArray[Any]]:
+def optimizer_state(optimizer: Adam, network: torch.nn.Module) -> dict[str, NDArray[Any]]:
     """What an optimizer keeps, as plain arrays by checkpoint name."""
     return {
         f"optimizer.{name}.{key}": value.detach().cpu().numpy().copy()
@@ -135,7 +186,7 @@ def optimizer_state(
 
 
 def load_optimizer(
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     network: torch.nn.Module,
     state: Mapping[str, NDArray[Any]],
 ) -> None:

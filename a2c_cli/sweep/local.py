@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 _GRACE = 30.0  # seconds in which a trial that was asked to stop should have saved
 _TELL_EVERY = 0.5  # seconds
-# What each trial would otherwise import anew; torch does the second one, two seconds' worth, at the
-# first step of an optimizer.
-_PRELOAD = ["a2c_cli.sweep.trial", "torch._dynamo"]
+_PRELOAD = ["a2c_cli.sweep.trial"]  # what each trial would otherwise import anew
 
 
 class LocalBackend:

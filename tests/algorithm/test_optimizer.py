@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2c_cli.algorithm.optimizer import make_optimizer
+from a2c_cli.algorithm.optimizer import ADAM, Adam, make_optimizer
 from a2c_cli.config.resolve import resolve
 from a2c_cli.config.settings import TrainConfig
 
@@ -59,3 +59,25 @@ def test_a_first_step_is_as_long_as_the_step_size_whatever_the_gradient(size: fl
         theta.grad = torch.tensor([size])
         optimizer.step()
         assert theta.item() == pytest.approx(-0.1, rel=1e-3)
+
+
+def test_it_has_the_bits_of_torchs_fused_adam() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (
+        [torch.ones(size, requires_grad=True) for size in ((7, 5), (33,), (1,))] for _ in range(2)
+    )
+    mine = Adam([{"params": ours, "lr": 0.01}], ADAM, 1e-5)
+    torchs = torch.optim.Adam(theirs, lr=0.01, betas=ADAM, eps=1e-5, fused=True)
+    for number in range(20):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = b.grad = torch.randn(a.shape, generator=generator)
+        if number == 3:  # a parameter without a gradient stays, and its step is not counted
+            ours[1].grad = theirs[1].grad = None
+        mine.param_groups[0]["lr"] = torchs.param_groups[0]["lr"] = 0.01 / (number + 1)
+        mine.step()
+        torchs.step()
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a, b)
+        assert all(
+            torch.equal(mine.state[a][slot], torchs.state[b][slot]) for slot in mine.state[a]
+        )

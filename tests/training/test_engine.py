@@ -253,8 +253,10 @@ train(TrainConfig(env="ALE/Breakout-v5", total_steps=200, seed=5), run_dir="brea
 def test_the_same_seed_gives_the_same_bits_in_another_process(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    done = run_python("-c", SCRIPT, cwd=other)
+    told = SCRIPT + "import sys; print('torch._dynamo' in sys.modules)"
+    done = run_python("-c", told, cwd=other)
     assert done.code == 0, done.stderr
+    assert done.stdout == "False\n"  # torch's compiler: two seconds of every start
     here = SCRIPT.replace('run_dir="', f'run_dir="{tmp_path}/')
     exec(here, {})
     for name in ("cartpole", "breakout"):

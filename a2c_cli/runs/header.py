@@ -25,7 +25,8 @@ from a2c_cli.version import DISTRIBUTION
 
 # Sums of a hundred returns must be finite still.
 _Return = Annotated[float, Field(gt=-1e300, lt=1e300)]
-_ACTION_DTYPES = {
+_PART_KINDS = {"numbers", "choices", "bits", "picture", "left out"}
+_DTYPES = {
     *("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64"),
 }
@@ -194,5 +195,8 @@ def _check_spec(spec: EnvSpec) -> None:
         raise ValueError("the action bounds do not fit the action sizes")
     if math.prod(spec.action.shape) != (1 if spec.action.kind == "discrete" else width):
         raise ValueError("the action's shape does not fit its sizes")
-    if spec.action.dtype not in _ACTION_DTYPES:
+    if spec.action.dtype not in _DTYPES:
         raise ValueError("the actions have an unknown type")
+    for part in spec.parts:
+        if part.kind not in _PART_KINDS or part.dtype not in _DTYPES | {"float128"}:
+            raise ValueError("a part of the observation has an unknown kind or type")

@@ -13,8 +13,6 @@ from a2c_cli.config.text import to_toml
 from a2c_cli.runs.header import Header
 from a2c_cli.text import number, safe_text
 
-_ADDRESS = "https://pypi.org/project/onestream-a2c"
-
 
 def make_card(name: str, header: Header, evaluation: Mapping[str, Any] | None) -> str:
     """Markdown with its metadata in front.
@@ -34,7 +32,7 @@ def make_card(name: str, header: Header, evaluation: Mapping[str, Any] | None) -
 # A2C on {env}
 
 An advantage actor-critic that learned **{env}** online from a single stream of experience, with
-[onestream-a2c]({_ADDRESS}): no replay, no parallel copies of the environment.
+onestream-a2c: no replay, no parallel copies of the environment.
 
 ```
 pip install "onestream-a2c[hub]"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from copy import copy
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -15,15 +14,14 @@ from numpy.typing import NDArray
 from a2c_cli.envs.spec import Obs
 from a2c_cli.errors import CheckpointError
 from a2c_cli.evaluation.episodes import Episode
-from a2c_cli.film.canvas import Pixels, enlarge, tint
+from a2c_cli.film.canvas import Pixels, enlarge, lights, tint
 from a2c_cli.film.panel import Moment, Panel
 from a2c_cli.film.policy_bars import make_bars
 from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.policies.distributions import entropy
 
-# Of some observations and actions, both maps of each in [0, 1]: (2, height, width).
-SaliencyMaps = Callable[[Sequence[Obs], Sequence[Any]], Sequence[NDArray[np.float32]]]
-_BATCH = 16  # decisions whose saliency is computed at once, and whose frames wait for it
+# Of an observation and an action, both maps in [0, 1]: (2, height, width).
+SaliencyMaps = Callable[[Obs, Any], NDArray[np.float32]]
 
 
 class Camera:
@@ -36,7 +34,7 @@ class Camera:
         agent: whose decisions they are.
         keep: the share of the frames to keep, at most 1.
         scale: factor on the game's pixels.
-        maps: the saliency of decisions, or None.
+        maps: the saliency of a decision, or None.
         panel: makes the panel for a (height, width) of the enlarged game, or None.
     """
 
@@ -57,11 +55,8 @@ class Camera:
         self._panel: Panel | None = None
         self._picture: Pixels | None = None  # of the panel, as of the last decision
         self._moment: Moment | None = None
-        self._asked: list[tuple[Obs, Any]] = []  # decisions whose saliency is not computed yet
-        self._undrawn: list[tuple[Pixels, int | None, Pixels | None]] = []  # frame, decision, panel
-        self._maps_of: dict[int, NDArray[np.float32]] = {}
-        self._decision: int | None = None  # the one that the next frames belong to
-        self._decided = -1
+        self._saliency: NDArray[np.float32] | None = None
+        self._lights: list[NDArray[np.float32]] = []  # of the last decision, for all its frames
         self._waiting: Pixels | None = None
         self._count = self._kept = 0
 
@@ -87,11 +82,7 @@ class Camera:
                 "the checkpoint's network gives numbers that are not finite", "use an earlier one"
             )
         if self._maps is not None:
-            if len(self._asked) == _BATCH:
-                self._develop()
-            self._decided += 1
-            self._decision = self._decided
-            self._asked.append((obs.copy(), copy(decision.action)))
+            self._saliency, self._lights = self._maps(obs, decision.action), []
         if self._panel is not None:
             action, log_std = self._agent.spec.action, self._agent.network.log_std
             self._moment = Moment(
@@ -108,38 +99,18 @@ class Camera:
         if self._panel is not None and self._moment is not None:
             final = replace(self._moment, score=episode.episode_return, steps=episode.length)
             self._picture = self._panel.redraw(final)
-        self._decision = None
+        self._saliency = None
         self._flush()
-        self._develop()
 
     def _flush(self) -> None:
         if self._waiting is None:
             return
         frame, self._waiting = self._waiting, None
-        if self._decision is None:  # nothing to wait for
-            self._develop()
-            self._draw(frame, None, self._picture)
-        else:
-            self._undrawn.append((frame.copy(), self._decision, self._picture))
-
-    def _develop(self) -> None:
-        """Compute the saliency of the decisions that wait for it, and draw their frames."""
-        if self._asked and self._maps is not None:
-            first = self._decided + 1 - len(self._asked)
-            maps = self._maps([obs for obs, _ in self._asked], [a for _, a in self._asked])
-            newest = max(self._maps_of, default=None)
-            self._maps_of = {k: v for k, v in self._maps_of.items() if k == newest}
-            self._maps_of |= dict(enumerate(maps, first))
-        self._asked = []
-        for frame, decision, picture in self._undrawn:
-            self._draw(frame, decision, picture)
-        self._undrawn = []
-
-    def _draw(self, frame: Pixels, decision: int | None, picture: Pixels | None) -> None:
-        if decision is not None:
-            frame = tint(frame, self._maps_of[decision])
+        if self._saliency is not None:
+            self._lights = self._lights or lights(self._saliency, frame)
+            frame = tint(frame, self._lights)
         if self._scale > 1:
             frame = enlarge(frame, self._scale)
-        if self._panel is not None and picture is not None:
-            frame = self._panel.compose(frame, picture)
+        if self._panel is not None and self._picture is not None:
+            frame = self._panel.compose(frame, self._picture)
         self._write(frame)

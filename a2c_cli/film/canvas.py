@@ -7,6 +7,7 @@ Texts are set in the scalable font that Pillow brings along: no font file is loo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -36,20 +37,31 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def tint(frame: Pixels, saliency: NDArray[np.float32]) -> Pixels:
+def lights(saliency: NDArray[np.float32], frame: Pixels) -> list[NDArray[np.float32]]:
+    """How strong the light of each map is on each pixel of a frame, (height, width, 1).
+
+    Args:
+        saliency: (2, any height, any width) in [0, 1]: of the policy, of the value.
+        frame: (height, width, 3).
+    """
+    size, found = (frame.shape[1], frame.shape[0]), []
+    for part in saliency:
+        whole = np.clip(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+        strong = np.maximum(whole - _HAZE, 0) / (1 - _HAZE)
+        found.append(0.75 * np.round(_LEVELS * strong)[..., None] / _LEVELS)
+    return found
+
+
+def tint(frame: Pixels, strengths: Sequence[NDArray[np.float32]]) -> Pixels:
     """The frame with light where the network looks: blue for the policy, red for the value.
 
     Args:
         frame: (height, width, 3).
-        saliency: (2, any height, any width) in [0, 1]: of the policy, of the value.
+        strengths: as `lights` gives them.
     """
-    size = frame.shape[1], frame.shape[0]
     picture = frame.astype(np.float32)
-    for part, colour in zip(saliency, (POLICY, VALUE), strict=True):
-        whole = np.clip(cv2.resize(part, size, interpolation=cv2.INTER_CUBIC), 0, 1)
-        strong = np.maximum(whole - _HAZE, 0) / (1 - _HAZE)
-        strength = 0.75 * np.round(_LEVELS * strong) / _LEVELS
-        picture += strength[..., None] * (np.array(colour, np.float32) - picture)
+    for strength, colour in zip(strengths, (POLICY, VALUE), strict=True):
+        picture += strength * (np.array(colour, np.float32) - picture)
     return (picture + 0.5).astype(np.uint8)
 
 

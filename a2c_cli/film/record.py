@@ -335,7 +335,7 @@ def _drawing(agent: Agent, picture: Picture, policy: str, rewards: str) -> _Draw
     """What a picture asks for; `rewards` is the run's --reward-transform, the unit of V(s)."""
     maps: SaliencyMaps | None = None
     if picture.saliency is not None:
-        from a2c_cli.film.saliency import Saliency  # imports torch
+        from a2c_cli.film.saliency import Saliency
 
         maps = Saliency(agent, picture.saliency)
     unit = {"sign": "clipped", "scale": "scaled"}.get(rewards, "")

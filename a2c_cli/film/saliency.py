@@ -6,30 +6,28 @@ decision and about this network; neither says why a place matters.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from a2c_cli.envs.spec import Obs
+from a2c_cli.envs.spec import ActionSpec, Obs
 from a2c_cli.errors import ConfigError
+from a2c_cli.policies.acting import ActingNetwork
 from a2c_cli.policies.agent import Agent
-from a2c_cli.policies.distributions import log_prob_and_entropy
-from a2c_cli.policies.network import ActorCritic
+from a2c_cli.policies.distributions import probabilities
+from a2c_cli.policies.pixel_gradient import PixelGradient
 
 METHODS = ("gradient", "perturbation")
 
 _PATCH = 5.0  # σ in pixels of the patch that is blurred, and the distance between two patches
 _BLUR = 3.0  # σ in pixels of the blur itself
-_BATCH = 64  # observations
 _MEMORY = 0.97  # of the scale, per decision: half is forgotten in 23 (1.5 s of an Atari game)
 
 
 def gradient_maps(
-    module: ActorCritic, agent: Agent, observations: Sequence[Obs], actions: Sequence[object]
+    look: PixelGradient, action: ActionSpec, obs: Obs, taken: Any
 ) -> NDArray[np.float32]:
     """Absolute gradients with respect to the pixels, summed over the channels of each place.
 
@@ -40,33 +38,32 @@ def gradient_maps(
     and critic as Wang et al. 2016, arXiv 1511.06581, do.
 
     Args:
-        module: the network.
-        agent: it belongs to; says what the actions are.
-        observations: N of (channels, height, width) uint8.
-        actions: N, in the policy's own form.
+        look: the network.
+        action: the action space.
+        obs: (channels, height, width) uint8.
+        taken: the action, in the policy's own form.
 
     Returns:
-        (N, 2, height, width), per unit of pixel value (0 to 255).
+        (2, height, width), per unit of pixel value (0 to 255).
     """
-    spec, shape = agent.spec.action, observations[0].shape
-    rows = spec.outputs if spec.kind == "continuous" else 1
-    # A copy of each observation for each gradient that is wanted: they do not mix in a batch.
-    pixels = torch.as_tensor(np.stack(observations)).float()
-    pixels = pixels[:, None].expand(-1, rows + 1, *shape).flatten(0, 1).requires_grad_()
-    outputs, values = module(pixels)
-    outputs, values = outputs.reshape(-1, rows + 1, spec.outputs), values.reshape(-1, rows + 1)
-    if spec.kind == "continuous":
-        policy = outputs[:, :rows].diagonal(dim1=1, dim2=2).sum()
-    else:
-        taken = torch.as_tensor(np.stack([np.asarray(a) for a in actions]))
-        policy = log_prob_and_entropy(spec, outputs[:, 0], taken.reshape(len(taken), -1), None)[0]
-        policy = policy.sum()
-    (gradient,) = torch.autograd.grad(policy + values[:, -1].sum(), pixels)
-    places = gradient.abs().sum(1).reshape(-1, rows + 1, *shape[1:])
-    return torch.stack([places[:, :rows].sum(1), places[:, -1]], 1).numpy()
+    outputs, _ = look.network.forward(obs)
+    policy, value = look(obs, _slopes(action, outputs, taken))
+    return np.stack([np.abs(policy).sum(axis=(0, 1)), np.abs(value).sum(axis=0)])
 
 
-def perturbation_maps(module: ActorCritic, obs: Obs) -> NDArray[np.float32]:
+def _slopes(action: ActionSpec, outputs: NDArray[np.float32], taken: Any) -> NDArray[np.float32]:
+    """(n, outputs), what is differentiated: each mean, or ∂ ln π(a|s) / ∂ logits = 1[a] - π."""
+    if action.kind == "continuous":
+        return np.eye(action.outputs, dtype=np.float32)
+    slopes, end = np.zeros(action.outputs, np.float32), 0
+    for size, choice in zip(action.sizes, np.reshape(taken, -1), strict=True):
+        start, end = end, end + size
+        slopes[start:end] = -np.array(probabilities(outputs[start:end]))
+        slopes[start + int(choice)] += 1.0
+    return slopes[None]
+
+
+def perturbation_maps(network: ActingNetwork, obs: Obs) -> NDArray[np.float32]:
     """How far policy and value move when a patch of the picture is blurred.
 
         policy: ½ ‖u(s) - u(s')‖²,   value: ½ (V(s) - V(s'))²,
@@ -77,7 +74,7 @@ def perturbation_maps(module: ActorCritic, obs: Obs) -> NDArray[np.float32]:
     1 to 3.
 
     Args:
-        module: the network.
+        network: the forward pass of a picture of floats.
         obs: (channels, height, width) uint8.
 
     Returns:
@@ -91,28 +88,15 @@ def perturbation_maps(module: ActorCritic, obs: Obs) -> NDArray[np.float32]:
         np.exp(-0.5 * ((np.arange(n) - places[:, None]) / _PATCH) ** 2).astype(np.float32)
         for n, places in ((height, ys), (width, xs))
     )
-    moved = np.zeros((2, len(ys) * len(xs)), np.float32)
-    with torch.no_grad():
-        usual, value = module(torch.as_tensor(picture)[None])
-        for start in range(0, moved.shape[1], _BATCH):
-            places = np.arange(start, min(start + _BATCH, moved.shape[1]))
-            masks = rows[places // len(xs), :, None] * columns[places % len(xs), None, :]
-            outputs, values = module(torch.as_tensor(picture + change * masks[:, None]))
-            moved[0, places] = 0.5 * (outputs - usual).square().sum(1).numpy()
-            moved[1, places] = 0.5 * (values - value).square().numpy()
-    grid = moved.reshape(2, len(ys), len(xs))
-    return np.stack([cv2.resize(g, (width, height), interpolation=cv2.INTER_CUBIC) for g in grid])
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Batches as small as these only make a second thread wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    moved = np.zeros((2, len(ys), len(xs)), np.float32)
+    usual, value = network.forward(picture)
+    usual = usual.copy()
+    for y, row in enumerate(rows):
+        across = change * row[:, None]
+        for x, column in enumerate(columns):
+            outputs, changed = network.forward(picture + across * column)
+            moved[:, y, x] = 0.5 * np.square(outputs - usual).sum(), 0.5 * (changed - value) ** 2
+    return np.stack([cv2.resize(g, (width, height), interpolation=cv2.INTER_CUBIC) for g in moved])
 
 
 class Saliency:
@@ -140,40 +124,25 @@ class Saliency:
                 f" {agent.spec.id} gives it numbers",
                 "leave --saliency out; --overlay works for every environment",
             )
-        self._agent, self._method = agent, method
-        self._module = ActorCritic(agent.layout, init="torch")  # its weights are replaced
-        self._module.load_state_dict({n: torch.as_tensor(w) for n, w in agent.weights.items()})
-        self._module.requires_grad_(False)
+        self._action, self._method = agent.spec.action, method
+        self._look = PixelGradient(agent.layout, agent.weights)
         self._strongest = np.zeros((2, 1, 1), np.float32)
 
-    def __call__(
-        self, observations: Sequence[Obs], actions: Sequence[object]
-    ) -> list[NDArray[np.float32]]:
-        """Of each decision (2, height, width) in [0, 1]: of the policy, of the value.
+    def __call__(self, obs: Obs, action: Any) -> NDArray[np.float32]:
+        """(2, height, width) in [0, 1] of the next decision: of the policy, of the value.
 
         Args:
-            observations: as the agent saw them, one after the other.
-            actions: what it decided, in the policy's own form.
+            obs: as the agent saw it.
+            action: what it decided, in the policy's own form.
         """
-        with _one_thread():
-            return self._look(observations, actions)
-
-    def _look(
-        self, observations: Sequence[Obs], actions: Sequence[object]
-    ) -> list[NDArray[np.float32]]:
         if self._method == "gradient":
-            found = gradient_maps(self._module, self._agent, observations, actions)
+            maps = gradient_maps(self._look, self._action, obs, action)
             # A gradient is speckled; what the eye wants is the neighbourhood.
-            sigma = max(found.shape[2:]) / 42
-            return [
-                self._scale(np.stack([cv2.GaussianBlur(m, (0, 0), sigma) for m in maps]))
-                for maps in found
-            ]
+            sigma = max(maps.shape[1:]) / 42
+            return self._scale(np.stack([cv2.GaussianBlur(m, (0, 0), sigma) for m in maps]))
         # The distance, not its square, which would leave one bright spot alone.
-        return [
-            self._scale(np.sqrt(np.maximum(perturbation_maps(self._module, obs), 0.0)))
-            for obs in observations
-        ]
+        maps = perturbation_maps(self._look.network, obs)
+        return self._scale(np.sqrt(np.maximum(maps, 0.0)))
 
     def _scale(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         strongest = maps.max(axis=(1, 2), keepdims=True)

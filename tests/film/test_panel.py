@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from specs import DISCRETE, MULTI, REAL
 
 from a2c_cli.envs.spec import ActionSpec
-from a2c_cli.film.canvas import BACKGROUND, BOX, POLICY, VALUE, enlarge, tint
+from a2c_cli.film.canvas import BACKGROUND, BOX, POLICY, VALUE, enlarge, lights, tint
 from a2c_cli.film.panel import CURVE, Moment, Panel
 from a2c_cli.film.policy_bars import BAR, TAKEN, Chance, Spread, make_bars
 from a2c_cli.policies.distributions import entropy
@@ -200,7 +200,7 @@ def test_light_falls_where_the_saliency_is_and_nowhere_else() -> None:
     saliency = np.zeros((2, 84, 84), np.float32)
     saliency[0, :28, :28] = 1.0  # the policy's, upper left; the value's, lower right
     saliency[1, 56:, 56:] = 1.0
-    lit = tint(frame, saliency)
+    lit = tint(frame, lights(saliency, frame))
     expected = 100 + 0.75 * (np.array([POLICY, VALUE], float) - 100)
     np.testing.assert_allclose(lit[4, 4], expected[0], atol=1)
     np.testing.assert_allclose(lit[-4, -4], expected[1], atol=1)

@@ -17,6 +17,7 @@ from a2c_cli.film.saliency import Saliency, gradient_maps, perturbation_maps
 from a2c_cli.policies.agent import Agent
 from a2c_cli.policies.distributions import log_prob_and_entropy
 from a2c_cli.policies.network import ActorCritic
+from a2c_cli.policies.pixel_gradient import PixelGradient
 
 SHAPE = (3, 36, 44)
 
@@ -29,12 +30,16 @@ def pair(action: ActionSpec, seed: int = 0) -> tuple[Agent, ActorCritic]:
     return agent, module
 
 
+def look(agent: Agent) -> PixelGradient:
+    return PixelGradient(agent.layout, agent.weights)
+
+
 @pytest.mark.parametrize("action", [DISCRETE, MULTI], ids=["discrete", "multi"])
 def test_the_gradient_is_the_one_of_finite_differences(action: ActionSpec) -> None:
     agent, module = pair(action)
     obs = random_obs(agent.spec, np.random.default_rng(1))
     taken: Any = 2 if action is DISCRETE else np.array([1, 2])
-    maps = gradient_maps(module, agent, [obs], [taken])[0]
+    maps = gradient_maps(look(agent), action, obs, taken)
     assert maps.shape == (2, *SHAPE[1:])
     exact = module.double()
     actions = torch.as_tensor(np.asarray(taken)).reshape(1, -1)
@@ -61,7 +66,7 @@ def test_the_gradient_is_the_one_of_finite_differences(action: ActionSpec) -> No
 def test_the_gradient_of_a_gaussian_sums_over_its_means() -> None:
     agent, module = pair(REAL)
     obs = random_obs(agent.spec, np.random.default_rng(1))
-    maps = gradient_maps(module, agent, [obs], [np.zeros(2, np.float32)])[0]
+    maps = gradient_maps(look(agent), REAL, obs, np.zeros(2, np.float32))
     pixels = torch.as_tensor(obs[None]).float().requires_grad_()
     expected = np.zeros(SHAPE[1:])
     for i in range(2):
@@ -72,10 +77,23 @@ def test_the_gradient_of_a_gaussian_sums_over_its_means() -> None:
     np.testing.assert_allclose(maps[1], gradient[0].abs().sum(0).numpy(), rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.parametrize("network", ["a3c", "nature", "notebook", "3@5/3,4@3/1", "mlp", "16"])
+def test_the_gradient_is_the_one_of_autograd_for_every_kind_of_network(network: str) -> None:
+    agent, module = make_pair(pixel_spec("image", (3, 45, 52)), network=network)
+    obs = random_obs(agent.spec, np.random.default_rng(1))
+    pixels = torch.as_tensor(obs[None]).float().requires_grad_()
+    outputs, value = module(pixels)
+    maps = gradient_maps(look(agent), DISCRETE, obs, 3)
+    for part, scalar in zip(maps, (outputs[0].log_softmax(0)[3], value[0]), strict=True):
+        (gradient,) = torch.autograd.grad(scalar, pixels, retain_graph=True)
+        expected = gradient[0].abs().sum(0).numpy()
+        np.testing.assert_allclose(part, expected, rtol=1e-3, atol=1e-5 * expected.max())
+
+
 def test_perturbation_is_what_a_blurred_patch_changes() -> None:
     agent, module = pair(DISCRETE)
     obs = random_obs(agent.spec, np.random.default_rng(3))
-    maps = perturbation_maps(module, obs)
+    maps = perturbation_maps(look(agent).network, obs)
     assert maps.shape == (2, *SHAPE[1:])
     picture = obs.astype(np.float32)
     blurred = np.stack([cv2.GaussianBlur(plane, (0, 0), 3.0) for plane in picture])
@@ -105,7 +123,7 @@ def test_it_points_at_the_only_place_that_the_network_can_see(method: str) -> No
         places = weight.view(len(weight), height, width, channels)
         places[:, :-1] = 0.0
         places[:, :, :-1] = 0.0
-    maps = Saliency(agent, method)([random_obs(agent.spec, np.random.default_rng(4))], [1])[0]
+    maps = Saliency(agent, method)(random_obs(agent.spec, np.random.default_rng(4)), 1)
     assert maps.shape == (2, 84, 84)
     for part in maps:
         y, x = np.unravel_index(part.argmax(), part.shape)
@@ -118,13 +136,13 @@ def test_maps_lie_between_0_and_1_and_remember_what_was_strong() -> None:
     agent, module = make_pair(pixel_spec("atari"))
     look = Saliency(agent, "gradient")
     rng = np.random.default_rng(5)
-    strong = look([random_obs(agent.spec, rng)], [0])[0]
+    strong = look(random_obs(agent.spec, rng), 0)
     assert strong.max() == 1.0
     with torch.no_grad():
         module.critic.weight.mul_(1e-3)
     faint = Saliency(agent, "gradient")
     faint._strongest = look._strongest.copy()
-    maps = faint([random_obs(agent.spec, rng)], [0])[0]
+    maps = faint(random_obs(agent.spec, rng), 0)
     assert maps.min() >= 0.0
     assert maps[1].max() < 0.05  # not blown up to full strength
 
@@ -135,7 +153,7 @@ def test_looking_changes_neither_the_weights_nor_the_observation() -> None:
     obs = random_obs(agent.spec, np.random.default_rng(6))
     kept = obs.copy()
     for method in ("gradient", "perturbation"):
-        Saliency(agent, method)([obs], [1])
+        Saliency(agent, method)(obs, 1)
     np.testing.assert_array_equal(obs, kept)
     for name, array in agent.weights.items():
         np.testing.assert_array_equal(array, before[name])
@@ -148,7 +166,7 @@ def test_a_network_of_all_zeros_shows_nothing() -> None:
             parameter.zero_()
     for method in ("gradient", "perturbation"):
         assert (
-            Saliency(agent, method)([random_obs(agent.spec, np.random.default_rng(7))], [0])[0] == 0
+            Saliency(agent, method)(random_obs(agent.spec, np.random.default_rng(7)), 0) == 0
         ).all()
 
 
@@ -164,13 +182,3 @@ def test_an_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'xray'") as caught:
         Saliency(agent, "xray")
     assert "gradient or perturbation" in caught.value.hint
-
-
-def test_a_batch_gives_what_one_at_a_time_gives() -> None:
-    agent, _ = make_pair(pixel_spec("atari"))
-    rng = np.random.default_rng(8)
-    observations, actions = [random_obs(agent.spec, rng) for _ in range(5)], [0, 3, 1, 1, 2]
-    together = Saliency(agent, "gradient")(observations, actions)
-    look = Saliency(agent, "gradient")
-    for maps, obs, action in zip(together, observations, actions, strict=True):
-        np.testing.assert_allclose(maps, look([obs], [action])[0], atol=1e-5)

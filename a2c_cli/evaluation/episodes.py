@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,17 @@ class Episode:
     length: int
     success: bool | None = None
     cut: bool = False
+
+
+def told(played: Sequence[Episode]) -> list[bool]:
+    """Whether each episode succeeded, of those of which the environment said so."""
+    return [episode.success for episode in played if episode.success is not None]
+
+
+def success_rate(played: Sequence[Episode]) -> float | None:
+    """The share of successes among the episodes that `told`; None where there are none."""
+    successes = told(played)
+    return sum(successes) / len(successes) if successes else None
 
 
 def step_cap(env: Stream, asked: int | None) -> int | None:

@@ -17,9 +17,9 @@ from threadpoolctl import threadpool_limits
 from a2c_cli.config.checks import EnvArg
 from a2c_cli.envs.make import Stream
 from a2c_cli.errors import ConfigError, EnvError
-from a2c_cli.evaluation.episodes import Episode, play_episodes, step_cap
+from a2c_cli.evaluation.episodes import Episode, play_episodes, step_cap, success_rate, told
 from a2c_cli.evaluation.scores import reference_scores
-from a2c_cli.evaluation.statistics import human_normalized, summarize
+from a2c_cli.evaluation.statistics import human_normalized, summarize, wilson_ci
 from a2c_cli.evaluation.workers import Died, Workers
 from a2c_cli.policies.agent import Agent
 from a2c_cli.rng import make_generator
@@ -223,13 +223,15 @@ def _sum_up(
         header.spec.id, args, header.spec.frame_skip, max_steps if cut else None
     )
     mean = statistics["mean"]
-    said = [episode.success for episode in played if episode.success is not None]
+    said = told(played)
     return {
         "returns": returns,
         "lengths": [episode.length for episode in played],
         "cut": cut,
         **statistics,
-        "success_rate": sum(said) / len(said) if said else None,
+        "success_rate": success_rate(played),
+        "success_ci95": list(wilson_ci(sum(said), len(said))) if said else None,
+        "success_episodes": len(said),
         "random_mean": None if reference is None else reference[0],
         "human_normalized": None if reference is None else human_normalized(mean, *reference),
     }

@@ -7,6 +7,7 @@ Edge of the Statistical Precipice" (arXiv 2108.13264), written with NumPy only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol, cast, overload
 
@@ -181,6 +182,33 @@ def stratified_bootstrap_ci(
         estimates[start : start + rows] = statistic(np.concatenate(drawn, axis=1), axis=-1)
     low, high = np.quantile(estimates, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
+
+
+def wilson_ci(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a probability, which n trials with two outcomes estimate.
+
+        (p + z² / 2n ± z √(p (1 - p) / n + z² / 4n²)) / (1 + z² / n),   p = successes / n
+
+    It holds for few trials too, and does not shrink to a point where all succeed.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+
+    Args:
+        successes: 0 to n.
+        n: at least 1.
+
+    Returns:
+        (low, high), inside [0, 1].
+
+    Raises:
+        ValueError: the counts are out of range.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} of {n} trials cannot have succeeded")
+    z, p = 1.959963984540054, successes / n
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
+    low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    return max(low, 0.0) if successes else 0.0, min(high, 1.0) if successes < n else 1.0
 
 
 def human_normalized(score: ArrayLike, random: ArrayLike, human: ArrayLike) -> Any:

@@ -12,13 +12,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from a2c_cli.plots.comparison import Comparison, Curve, Group
 from a2c_cli.plots.view import STEPS
-from a2c_cli.runs.metrics import EVALUATION, SERIES
+from a2c_cli.runs.metrics import EVALUATED_SUCCESS, EVALUATION, SERIES, SUCCESS
 from a2c_cli.text import short_count
 
 RETURNS = "returns"  # the chart of episode returns, beside those of `SERIES`
 _SCHEDULES = ("train/learning_rate", "train/entropy_coef")
 _MOST_POINTS = 1500  # single games drawn of a group
-_SHARES = ("train/explained_variance", "train/dead_units")  # at most 1
+_SHARES = (SUCCESS, "train/explained_variance", "train/dead_units")  # at most 1
+_EVALUATED = {RETURNS: EVALUATION, SUCCESS: EVALUATED_SUCCESS}
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -54,9 +55,13 @@ def draw_chart(
             above = comparison.groups[comparison.groups.index(group) + 1 :]
             extra = 1.2 * min(len(above), 3) if name in _SCHEDULES else 0.0
             _draw_curve(axes, group.series[name], group.number, theme, 1.8 + extra)
+        if _EVALUATED.get(name) in group.series:
+            curve, colour = group.series[_EVALUATED[name]], line_style(group.number, theme)["color"]
+            axes.plot(
+                curve.at, curve.center, "D", color=colour, ms=4, mew=0, zorder=5, clip_on=False
+            )
     if name == RETURNS:
-        endless = all(group.endless for group in comparison.groups)
-        axes.set_ylabel("reward of a step" if endless else "episode return")
+        axes.set_ylabel("reward of a step" if comparison.endless else "episode return")
         _draw_reference(axes, comparison, theme)
         if comparison.frames_above is not None:
             _add_frames(axes, comparison.frames_above, theme)
@@ -150,9 +155,6 @@ def _draw_returns(axes: Axes, comparison: Comparison, group: Group, theme: Theme
             own = run.mean_returns(comparison.view.window)[chosen]
             axes.plot(at[chosen], own, color=colour, alpha=0.45, lw=0.6, zorder=3)
     _draw_curve(axes, group.returns, group.number, theme)
-    if EVALUATION in group.series:
-        curve = group.series[EVALUATION]
-        axes.plot(curve.at, curve.center, "D", color=colour, ms=4, mew=0, zorder=5, clip_on=False)
 
 
 def point_stride(group: Group) -> int:

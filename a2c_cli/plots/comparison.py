@@ -12,7 +12,7 @@ from a2c_cli.config.settings import KEEPING, settings
 from a2c_cli.evaluation.scores import reference_scores
 from a2c_cli.evaluation.statistics import bootstrap_ci, iqm
 from a2c_cli.plots.view import STEPS, Axis, View
-from a2c_cli.runs.metrics import EVALUATION, SERIES, WINDOW, FloatArray, Run
+from a2c_cli.runs.metrics import EVALUATIONS, SERIES, SUCCESS, WINDOW, FloatArray, Run
 
 _POINTS = 250  # of the step grid
 # Settings that nothing learned depends on, and the seed, do not set runs apart.
@@ -86,6 +86,11 @@ class Comparison:
     def frames_above(self) -> float | None:
         """Frames per agent step, where a second axis has more to say than the first."""
         return self.frame_skip if self.axis.x == STEPS and self.frame_skip != 1 else None
+
+    @property
+    def endless(self) -> bool:
+        """Whether no episode of it has ended; then that is so in all groups."""
+        return all(group.endless for group in self.groups)
 
     @property
     def end(self) -> float:
@@ -219,7 +224,7 @@ def _one_a_seed(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
 
 def _sum_up(label: str, number: int, runs: Sequence[Run], view: View, axis: Axis) -> Group:
     series = {}
-    for name in (*SERIES, EVALUATION):
+    for name in (*SERIES, *EVALUATIONS):
         curves = [
             (axis.place(run, run.series[name][0]), run.series[name][1])
             for run in runs
@@ -302,7 +307,7 @@ def _comparison(env_id: str, groups: Sequence[Group], view: View, axis: Axis) ->
 
 def summarize_group(group: Group) -> dict[str, Any]:
     """A group's last point, as plain values ready for JSON."""
-    curve = group.final
+    curve, successes = group.final, group.series.get(SUCCESS)
     return {
         "env_id": group.runs[0].env_id,
         "label": group.label,
@@ -311,6 +316,7 @@ def summarize_group(group: Group) -> dict[str, Any]:
         "frames": round(curve.at[-1] * group.runs[0].frame_skip),
         "mean_return_100": None if group.endless else float(curve.center[-1]),
         "reward_rate": float(curve.center[-1]) if group.endless else None,
+        "success_rate": None if successes is None else float(successes.center[-1]),
         "ci95": None
         if curve.low is None or curve.high is None
         else [float(curve.low[-1]), float(curve.high[-1])],

@@ -64,6 +64,7 @@ def _templates() -> Environment:
     )
     templates.filters |= {
         "number": _number,
+        "rate": _rate,
         "interval": _interval,
         "count": _count,
         "place": _place,
@@ -74,6 +75,11 @@ def _templates() -> Environment:
 def _number(value: float | None) -> str:
     """Two decimals; a dash for None."""
     return "–" if value is None else f"{value:,.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _rate(value: float) -> str:
+    """Four digits: a reward of a step may be small."""
+    return f"{value:,.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _interval(ends: Sequence[float] | None) -> str:

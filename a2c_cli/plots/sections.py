@@ -38,7 +38,7 @@ def curves(comparison: Comparison) -> dict[str, Any]:
         {
             **summarize_group(group),
             "mark": Markup(legend_mark(group.number)),
-            "episodes": sum(len(run.episode_steps) for run in group.runs),
+            "episodes": sum(run.episodes for run in group.runs),
             "normalized": _normalized(comparison, float(group.final.center[-1])),
         }
         for group in comparison.groups
@@ -46,6 +46,7 @@ def curves(comparison: Comparison) -> dict[str, Any]:
     return {
         "env_id": comparison.env_id,
         "groups": groups,
+        "endless": comparison.endless,
         "axis": comparison.axis.label,
         "wide": Markup(chart_svg(comparison, RETURNS, 900, 380)),
         "narrow": Markup(chart_svg(comparison, RETURNS, 358, 300)),

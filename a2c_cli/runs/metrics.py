@@ -24,7 +24,9 @@ from a2c_cli.runs.directory import BEST, CHECKPOINTS, CONFIG, LAST, METRICS
 FloatArray = NDArray[np.float64]
 WINDOW = 100  # episodes of the running mean, as in training
 # The metrics of an interval that are drawn, in the order of their charts.
+SUCCESS = "rollout/success_rate"
 SERIES = {
+    SUCCESS: "success rate",
     "train/entropy": "policy entropy, nats",
     "train/value_loss": "value loss",
     "train/explained_variance": "explained variance",
@@ -32,7 +34,7 @@ SERIES = {
     "train/learning_rate": "learning rate",
     "train/entropy_coef": "entropy coefficient β",
 }
-EVALUATION = "eval/mean_reward"
+EVALUATION, EVALUATED_SUCCESS = EVALUATIONS = ("eval/mean_reward", "eval/success_rate")
 _RATE = "rollout/reward_rate"
 _ELAPSED = "time/elapsed"
 _LARGEST = 1e18  # of a number; sums of a million such are finite
@@ -53,7 +55,7 @@ class Run:
         frame_skip: frames per agent step.
         episode_steps: (E,), the agent step that ended each episode; never falls.
         episode_returns: (E,), raw game points.
-        series: metric -> (steps, values), both (L,), for `SERIES` and `EVALUATION`.
+        series: metric -> (steps, values), both (L,), for `SERIES` and `EVALUATIONS`.
         max_entropy: nats; None where its checkpoint does not tell, or there is no maximum.
         elapsed: (steps, seconds of training), both (L,); None where nothing was noted.
         endless: no episode has ended; in place of returns stands the mean reward of a step, of
@@ -80,6 +82,11 @@ class Run:
     def env_steps(self) -> int:
         """The agent step of its last line."""
         return int(max([self.episode_steps[-1], *(s[-1] for s, _ in self.series.values())]))
+
+    @property
+    def episodes(self) -> int:
+        """How many have ended."""
+        return 0 if self.endless else len(self.episode_steps)
 
     def mean_returns(self, window: int = WINDOW) -> FloatArray:
         """(E,), the mean of the last `window` returns after each episode (fewer at the start)."""
@@ -172,7 +179,7 @@ def read_run(path: Path) -> tuple[Run, int]:
     config = _read_config(path / CONFIG)
     steps, returns, frames = array("d"), array("d"), array("d")
     series: dict[str, tuple[array[float], array[float]]] = {
-        name: (array("d"), array("d")) for name in (*SERIES, EVALUATION, _ELAPSED, _RATE)
+        name: (array("d"), array("d")) for name in (*SERIES, *EVALUATIONS, _ELAPSED, _RATE)
     }
     skipped = 0
     try:

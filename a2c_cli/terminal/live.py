@@ -124,6 +124,7 @@ def _learning_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
     rows: list[tuple[str, str | Text]] = [
         ("return", f"{number(p.mean_return_100)} over the last {len(p.recent_returns)} episodes"),
         ("", _spark(p.recent_returns, width - 11)),
+        *([] if p.success_rate is None else [("success", f"{p.success_rate:.0%} of episodes")]),
         ("best mean", f"{number(p.best_mean_return)} by {p.best_by}"),
         ("episodes", f"{p.episodes:,}"),
     ]
@@ -161,6 +162,7 @@ def _line(p: Progress) -> str:
         f"return {number(p.mean_return_100)}"
         if p.episodes
         else f"reward {number(p.reward_rate, '.4g')} a step",
+        *([] if p.success_rate is None else [f"success {p.success_rate:.0%}"]),
         f"best {number(p.best_mean_return)}",
     ]
     if p.stats is not None:

@@ -42,7 +42,7 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
         ("length", f"{sum(result['lengths']) / len(result['lengths']):,.0f} steps a game"),
     ]
     if result["success_rate"] is not None:
-        rows.append(("success rate", f"{100 * result['success_rate']:.1f} %"))
+        rows.append(("success", _successes(result)))
     if result["random_mean"] is not None:
         rows.append(("random play", f"{result['random_mean']:,.2f}"))
         rows.append(("human-normalised", f"{100 * result['human_normalized']:,.0f} %"))
@@ -58,6 +58,16 @@ def _games(result: Mapping[str, Any]) -> str:
     return (
         f"{result['episodes']:,} games, {result['cut']:,} of them cut after"
         f" {result['protocol']['step_cap']:,} steps ({sum(result['returns']) / steps:.4g} a step)"
+    )
+
+
+def _successes(result: Mapping[str, Any]) -> str:
+    rate, n = result["success_rate"], result["success_episodes"]
+    low, high = (100 * end for end in result["success_ci95"])
+    told = "" if n == result["episodes"] else " that told"
+    return (
+        f"{100 * rate:.1f} %, {round(rate * n):,} of {n:,} games{told}"
+        f"  (95 % interval {low:.1f} to {high:.1f} %)"
     )
 
 

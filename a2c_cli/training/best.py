@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 from a2c_cli.config.settings import Settings
-from a2c_cli.evaluation.episodes import play_episodes
+from a2c_cli.evaluation.episodes import play_episodes, success_rate
 from a2c_cli.policies.agent import Agent
 from a2c_cli.rng import kept_globals, make_generator
 from a2c_cli.runs.loading import make_agent_env
@@ -45,10 +45,12 @@ class Scorer:
         c, best = self._config, counters.best_mean_return
         mean, metrics = counters.mean_return(), {}
         if c.eval_every and counters.env_steps % c.eval_every == 0:
-            evaluated = self._evaluate(counters.env_steps, 0)
+            evaluated, successes = self._evaluate(counters.env_steps, 0)
             metrics["eval/mean_reward"] = evaluated
+            if successes is not None:
+                metrics["eval/success_rate"] = successes
             if c.best_by == "evaluation" and (best is None or evaluated > best):
-                mean = self._evaluate(counters.env_steps, 1)
+                mean, _ = self._evaluate(counters.env_steps, 1)
                 metrics["eval/confirmed_mean_reward"] = mean
                 return metrics, mean if best is None or mean > best else None
         enough = c.best_by == "training" and len(counters.returns) >= _FEWEST_FOR_BEST
@@ -56,8 +58,8 @@ class Scorer:
             return metrics, mean
         return metrics, None
 
-    def _evaluate(self, env_steps: int, number: int) -> float:
-        """Mean raw return of --eval-episodes whole games, sampled from the policy.
+    def _evaluate(self, env_steps: int, number: int) -> tuple[float, float | None]:
+        """Mean raw return and success rate of --eval-episodes whole games, sampled from the policy.
 
         Every evaluation has seeds of its own: with the same ones each time, an agent that suits
         them would look better than it is for ever.
@@ -66,8 +68,9 @@ class Scorer:
         seed = int(make_generator(self._config.seed, 3, env_steps, number).integers(2**31))
         with kept_globals(), contextlib.closing(make_agent_env(agent, seed, agent.spec.id)) as env:
             games = play_episodes(agent, episodes, seed=seed, env=env, watch=self._check_stop)
-            returns = [episode.episode_return for episode in games]
-        return sum(returns) / len(returns)
+            played = list(games)
+        mean = sum(episode.episode_return for episode in played) / len(played)
+        return mean, success_rate(played)
 
     def _check_stop(self, *step: object) -> None:
         reason = self._should_stop()

@@ -75,6 +75,7 @@ class Counters:
     best_mean_return: float | None = None
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    successes: deque[bool] = field(default_factory=lambda: deque(maxlen=_WINDOW))  # those told
     reward_rate: float | None = None  # of the last interval that has ended
     interval: Interval = field(default_factory=Interval)
     last_look: int = 0  # env_steps at which the guards last looked
@@ -95,6 +96,8 @@ class Counters:
             self.episodes += 1
             self.returns.append(self.episode_return)
             self.lengths.append(self.episode_length)
+            if step.success is not None:
+                self.successes.append(step.success)
             self.guards.add_episode(self.episode_return)
             self.episode_return, self.episode_length = 0.0, 0
 
@@ -105,6 +108,10 @@ class Counters:
     def mean_return(self) -> float | None:
         return sum(self.returns) / len(self.returns) if self.returns else None
 
+    def success_rate(self) -> float | None:
+        """Of the last episodes that told; None where none has."""
+        return sum(self.successes) / len(self.successes) if self.successes else None
+
     def private(self) -> dict[str, Any]:
         return {
             "episode_return": self.episode_return,
@@ -113,6 +120,7 @@ class Counters:
             "last_line": self.last_line,
             "reward_rate": self.reward_rate,
             "lengths": list(self.lengths),
+            "successes": list(self.successes),
             "interval": dataclasses.asdict(self.interval),
             "last_look": self.last_look,
             "watched": dataclasses.asdict(self.watched),
@@ -150,7 +158,8 @@ class Saved(BaseModel):
     Args:
         metrics_bytes: length of metrics.jsonl when it was saved.
         elapsed: seconds of training.
-        others: as in `Counters`. Earlier versions had no actions, guards, looks and last_line.
+        others: as in `Counters`. Earlier versions had no actions, guards, looks, last_line,
+            successes.
     """
 
     model_config = ConfigDict(strict=True)
@@ -163,6 +172,7 @@ class Saved(BaseModel):
     last_line: Count | None = None
     reward_rate: _Finite | None = None
     lengths: Annotated[list[Count], FailFast(), Field(max_length=_WINDOW)]
+    successes: Annotated[list[bool], FailFast(), Field(max_length=_WINDOW)] = []
     interval: _Interval
     last_look: Count | None = None
     watched: _Interval = _Interval(updates=0, sums={}, last={})
@@ -202,6 +212,7 @@ class Saved(BaseModel):
             best_mean_return=header.best_mean_return,
             returns=deque(header.recent_returns, _WINDOW),
             lengths=deque(self.lengths, _WINDOW),
+            successes=deque(self.successes, _WINDOW),
             interval=Interval(**self.interval.model_dump()),
             last_look=header.env_steps if self.last_look is None else self.last_look,
             watched=Interval(**self.watched.model_dump()),

@@ -39,11 +39,12 @@ class MetricsLog:
         due = due or bool(c.eval_every and steps % c.eval_every == 0)
         return due and steps > self._state.counters.last_line
 
-    def end_episode(self, film: Path | None) -> None:
+    def end_episode(self, film: Path | None, success: bool | None) -> None:
         """Log the episode that has just ended.
 
         Args:
             film: of it, if there is one.
+            success: what the environment said of it, if it did.
         """
         c = self._state.counters
         entry: dict[str, Any] = {
@@ -53,6 +54,8 @@ class MetricsLog:
             "charts/episodic_return": c.returns[-1],
             "charts/episodic_length": c.lengths[-1],
         }
+        if success is not None:
+            entry["charts/episodic_success"] = float(success)
         self._state.directory.append_metrics(entry)
         self._track(entry if film is None else {**entry, "video": film})
 
@@ -76,6 +79,9 @@ class MetricsLog:
         if mean is not None:
             entry["rollout/ep_rew_mean"] = mean
             entry["rollout/ep_len_mean"] = sum(c.lengths) / len(c.lengths)
+        successes = c.success_rate()
+        if successes is not None:
+            entry["rollout/success_rate"] = successes
         rate = c.interval.reward_rate
         if rate is not None:
             entry["rollout/reward_rate"] = c.reward_rate = rate

@@ -151,7 +151,7 @@ class Training:
                 self.reporter.stats = stats
                 counters.interval.add(stats)
             if step.episode_over:
-                self._log.end_episode(self._filmer.end())
+                self._log.end_episode(self._filmer.end(), step.success)
             logged = self._log.due
             if logged:
                 self._end_interval()

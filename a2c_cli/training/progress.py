@@ -31,6 +31,7 @@ class TrainResult:
     stopped: str  # completed, interrupted, terminated or diverged
     warnings: tuple[str, ...] = ()
     reward_rate: float | None = None  # mean reward of a step in the last interval
+    success_rate: float | None = None  # of the last 100 episodes that told; None if none did
     message: str = ""
     resume_command: str = ""  # quoted for a shell
 
@@ -62,6 +63,7 @@ class Progress:
     memory_mb: float  # the most that the process has had resident
     saved_step: int  # env_steps of last.safetensors
     films: int  # finished in videos/ since this process began
+    success_rate: float | None = None  # of the last 100 episodes that told
     summary: str = ""  # what was made of the environment
     note: str = ""  # what the user should know about how this run was resumed
     warnings: tuple[str, ...] = ()  # those that are new since the last Progress
@@ -160,6 +162,7 @@ class Reporter:
                 memory_mb=peak_memory_mb(),
                 saved_step=saved_step,
                 films=films,
+                success_rate=c.success_rate(),
                 summary=self._summary,
                 note=self.note,
                 warnings=self._warnings.take(),
@@ -179,6 +182,7 @@ class Reporter:
             episodes=c.episodes,
             mean_return_100=c.mean_return(),
             reward_rate=c.reward_rate,
+            success_rate=c.success_rate(),
             steps_per_second=state.rate,
             stopped=stopped,
             warnings=tuple(self._warnings.all),

@@ -13,7 +13,9 @@ from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.envs.make import make_env
 from a2c_cli.errors import ConfigError, EnvError
 from a2c_cli.evaluation.episodes import play_episodes
+from a2c_cli.evaluation.statistics import wilson_ci
 from a2c_cli.runs.loading import make_agent_env
+from a2c_cli.terminal import results
 
 
 def test_has_the_keys_that_scripts_rely_on(cartpole_run: Path) -> None:
@@ -138,6 +140,19 @@ def test_successes_are_counted_where_the_environment_tells(cartpole_run: Path) -
     env.step = told  # type: ignore[method-assign]
     (episode,) = play_episodes(agent, 1, seed=0, env=env)
     assert episode.success is True
+
+
+def test_a_success_rate_says_of_how_many_games(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(TrainConfig(env="tiny_envs:tiny/Telling-v0", total_steps=50), run_dir=tmp_path / "run")
+    result = evaluate(tmp_path / "run", 40)
+    told, rate = result["success_episodes"], result["success_rate"]
+    assert 8 < told < 32
+    assert result["success_ci95"] == list(wilson_ci(round(rate * told), told))
+    results.evaluation(result, json=False)
+    shown = capsys.readouterr().out
+    assert f"{100 * rate:.1f} %, {round(rate * told)} of {told} games that told" in shown
 
 
 def test_an_episode_is_a_whole_game_whatever_lives_are_lost(breakout_run: Path) -> None:

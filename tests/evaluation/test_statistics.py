@@ -20,6 +20,7 @@ from a2c_cli.evaluation.statistics import (
     iqm,
     stratified_bootstrap_ci,
     summarize,
+    wilson_ci,
 )
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -29,6 +30,22 @@ SAMPLES = st.lists(NUMBERS, min_size=1, max_size=40)
 def slow_iqm(values: list[float]) -> float:
     ordered, cut = sorted(values), int(0.25 * len(values))
     return math.fsum(ordered[cut : len(values) - cut]) / (len(values) - 2 * cut)
+
+
+# --- shares
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 20), (7, 20), (50, 100)])
+def test_the_ends_of_wilson_s_interval_are_as_far_as_a_score_test_allows(
+    successes: int, n: int
+) -> None:
+    low, high = wilson_ci(successes, n)
+    assert low <= successes / n <= high
+    for end in {low, high} - {0.0, 1.0}:  # |p̂ - p| = z √(p (1 - p) / n)
+        far = abs(successes / n - end) / math.sqrt(end * (1 - end) / n)
+        assert far == pytest.approx(stdlib.NormalDist().inv_cdf(0.975))
+    with pytest.raises(ValueError, match="cannot have succeeded"):
+        wilson_ci(n + 1, n)
 
 
 # --- iqm

@@ -78,6 +78,18 @@ def test_a_page_holds_curves_settings_and_network(cartpole_run: Path) -> None:
     assert str(cartpole_run.parent) not in html  # where it lay is nobody's business
 
 
+def test_a_page_about_a_stream_without_an_end_shows_its_reward_rate(tmp_path: Path) -> None:
+    steps = [{"env_steps": i * 20, "rollout/reward_rate": 0.001234 * i} for i in range(1, 4)]
+    runs = [write_run(tmp_path / str(seed), [], seed=seed) for seed in range(2)]
+    for run in runs:
+        (run / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    for among, words in ((runs[:1], "no episode has ended"), (runs, "IQM of 2 seeds")):
+        text = " ".join(Page(make_page(comparisons_of(*among))).texts)
+        assert words in text
+        assert "0.003702" in text
+        assert "returns" not in text
+
+
 def test_a_page_fetches_nothing_and_runs_nothing(cartpole_run: Path) -> None:
     page = Page(make_page(comparisons_of(cartpole_run)))
     assert not {"script", "iframe", "link", "img", "base", "form", "object"} & set(page.tags)

@@ -19,7 +19,7 @@ INSPECT_KEYS = {
 
 TRAIN_KEYS = {
     "run_dir", "last", "best", "env_steps", "frames", "updates", "episodes", "mean_return_100",
-    "steps_per_second", "stopped", "warnings", "reward_rate",
+    "steps_per_second", "stopped", "warnings", "reward_rate", "success_rate",
 }  # fmt: skip
 
 

@@ -27,6 +27,16 @@ class Bandit(gymnasium.Env[Any, Any]):
         return np.ones(1, np.float32), paid, True, False, {}
 
 
+class Telling(Bandit):
+    """Says of nearly every second episode whether it succeeded."""
+
+    def step(self, action: int) -> Any:
+        obs, paid, *ends, info = super().step(action)
+        if self.np_random.random() < 0.5:
+            info["is_success"] = paid > 0
+        return obs, paid, *ends, info
+
+
 class Chain(gymnasium.Env[Any, Any]):
     """A corridor of 6 cells: right leads to the prize at the end, left back to the start."""
 
@@ -250,6 +260,7 @@ class Parts(gymnasium.Env[Any, Any]):
 
 for _name, _kind, _limit in (
     ("Bandit", Bandit, None),
+    ("Telling", Telling, None),
     ("Chain", Chain, 50),
     ("Steady", Steady, 20),
     ("Endless", Steady, None),

@@ -53,6 +53,22 @@ def test_a_stream_without_episodes_has_a_reward_rate_that_a_resume_keeps(tmp_pat
     assert [json.loads(line)["rollout/reward_rate"] for line in lines] == [1.0, 1.0, 1.0]
 
 
+def test_a_success_rate_is_of_the_episodes_that_told_and_a_resume_keeps_it(tmp_path: Path) -> None:
+    config = TrainConfig(
+        env="tiny/Telling-v0", total_steps=260, log_every=40, eval_every=130, eval_episodes=6,
+        policy_step="gradient",
+    )  # fmt: skip
+    run, whole = tmp_path / "run", train(config, run_dir=tmp_path / "whole")
+    train(config, run_dir=run, should_stop=stop_after(190))
+    assert train(resume=run).success_rate == whole.success_rate
+    assert_same_run(run, tmp_path / "whole")
+    lines = metrics(run)
+    told = [x["charts/episodic_success"] for x in lines if "charts/episodic_success" in x]
+    assert 100 < len(told) < 160
+    assert lines[-1]["rollout/success_rate"] == whole.success_rate == sum(told[-100:]) / 100
+    assert [0.0 <= x["eval/success_rate"] <= 1.0 for x in lines if "eval/success_rate" in x]
+
+
 def test_finds_the_best_arm_of_a_bandit(tmp_path: Path) -> None:
     config = TrainConfig(env="tiny/Bandit-v0", total_steps=2000, n_steps=8, learning_rate=1e-2,
                          **PLAIN)  # fmt: skip

@@ -1,6 +1,6 @@
 """Learning curves: as pictures, in the terminal, and on a page of their own.
 
-- comparison: which runs belong together, and what differs
+- comparison: which runs belong together; labels: what they are called
 - view: what curves are drawn over, averaged over, and called
 - axes:       one chart; figures: pictures of several, with matplotlib
 - text_plot:  the same in a terminal

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from a2c_cli.config.settings import KEEPING, settings
 from a2c_cli.evaluation.scores import reference_scores
 from a2c_cli.evaluation.statistics import bootstrap_ci, iqm
+from a2c_cli.plots.labels import Likes, tell_apart
 from a2c_cli.plots.view import STEPS, Axis, View
 from a2c_cli.runs.metrics import EVALUATIONS, SERIES, SUCCESS, WINDOW, FloatArray, Run
 
 _POINTS = 250  # of the step grid
-# Settings that nothing learned depends on, and the seed, do not set runs apart.
-_ALIKE = {"env", "seed"} | {n for n, f in settings().items() if f.metadata["group"] == KEEPING}
 
 
 @dataclass(frozen=True)
@@ -104,13 +102,6 @@ class Comparison:
         return [name for name in SERIES if any(name in group.series for group in self.groups)]
 
 
-@dataclass
-class _Gathered:
-    name: str
-    settings: Mapping[str, Any]
-    runs: list[Run] = field(default_factory=list)
-
-
 def compare(runs: Sequence[Run], view: View | None = None) -> tuple[list[Comparison], list[str]]:
     """Sort runs into environments and groups, and sum each group up.
 
@@ -127,18 +118,17 @@ def compare(runs: Sequence[Run], view: View | None = None) -> tuple[list[Compari
     view = view or View()
     runs, without_end = _with_returns(runs)
     axis = view.axis(runs)
-    environments: dict[str, dict[tuple[str, str], _Gathered]] = {}
+    environments: dict[str, dict[tuple[str, str], Likes]] = {}
     for run in runs:
-        name, values = view.labels.get(run.path, ""), _flat(run.config)
-        gathered = environments.setdefault(run.env_id, {})
-        key = name, repr(sorted(values.items()))
-        gathered.setdefault(key, _Gathered(name, values)).runs.append(run)
+        found = Likes(view.labels.get(run.path, ""), run)
+        likes = environments.setdefault(run.env_id, {}).setdefault(found.key, found)
+        likes.runs.append(run)
     # One set of names for all environments: the same label has the same meaning in each.
     telling = {
         name: dict.fromkeys(
             setting
             for parts in environments.values()
-            for setting in tell_apart([p.settings for p in parts.values() if p.name == name])
+            for setting in tell_apart([part for part in parts.values() if part.name == name])
         )
         for name in dict.fromkeys([*view.labels.values(), ""])
     }
@@ -149,20 +139,15 @@ def compare(runs: Sequence[Run], view: View | None = None) -> tuple[list[Compari
         groups = []
         for part in sorted(
             by_settings.values(),
-            key=lambda part: (ranks[part.name], _order(part.settings, telling[part.name])),
+            key=lambda part: (ranks[part.name], part.order(telling[part.name])),
         ):
             chosen, left_out = _one_a_seed(part.runs)
-            label = _label(part, telling[part.name])
+            label = part.label(telling[part.name])
             number = numbers.setdefault(label, len(numbers))
             groups.append(_sum_up(label, number, chosen, view, axis))
             notes += [*left_out, *_cut_short(f"{env_id} {label}".rstrip(), chosen)]
         comparisons.append(_comparison(env_id, groups, view, axis))
     return comparisons, notes
-
-
-def _label(part: _Gathered, telling: Iterable[str]) -> str:
-    own = [f"{n}={_show(part.settings.get(n, 'unset'))}" for n in telling]
-    return ", ".join([part.name, *own] if part.name else own)
 
 
 def _cut_short(what: str, runs: Sequence[Run]) -> list[str]:
@@ -174,39 +159,6 @@ def _cut_short(what: str, runs: Sequence[Run]) -> list[str]:
         f"{what}: the curve ends at step {shortest:,}, where the shortest of {len(runs)} runs does;"
         f" the longest has {longest:,}"
     ]
-
-
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: value for name, value in config.items() if name not in _ALIKE}
-    nested = values.pop("env_args", {})
-    return values | (nested if isinstance(nested, dict) else {"env_args": nested})
-
-
-def tell_apart(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of the settings in which groups differ.
-
-    A setting that merely follows another one (with equal values in every group, as
-    actor_learning_rate follows learning_rate) is not among them.
-    """
-    names = dict.fromkeys(name for values in groups for name in values)
-    telling: dict[tuple[str, ...], str] = {}
-    for name in names:
-        column = tuple(_show(values.get(name, "unset")) for values in groups)
-        if len(set(column)) > 1:
-            telling.setdefault(column, name)
-    return list(telling.values())
-
-
-def _order(settings: Mapping[str, Any], names: Iterable[str]) -> list[tuple[bool, float, str]]:
-    """By the values of the settings named: numbers first, by size."""
-    values = [settings.get(name) for name in names]
-    return [
-        (False, float(v), "") if isinstance(v, int | float) else (True, 0.0, str(v)) for v in values
-    ]
-
-
-def _show(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _one_a_seed(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:

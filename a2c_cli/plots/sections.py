@@ -15,16 +15,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from a2c_cli.config.resolve import fewest
-from a2c_cli.config.text import from_dict, to_dict, to_options
+from a2c_cli.config.text import from_dict, to_options
 from a2c_cli.errors import A2CError
 from a2c_cli.evaluation.statistics import human_normalized
 from a2c_cli.outside import read_bytes
 from a2c_cli.plots.axes import RETURNS
-from a2c_cli.plots.comparison import Comparison, Group, summarize_group
+from a2c_cli.plots.comparison import Comparison, summarize_group
 from a2c_cli.plots.evaluation_file import Evaluation
 from a2c_cli.plots.figures import caption, chart_svg, legend_mark
-from a2c_cli.runs.checkpoint import read_header
+from a2c_cli.plots.labels import asked, by_preset
 from a2c_cli.runs.directory import VIDEOS, find_checkpoint
 from a2c_cli.runs.inspection import inspect
 from a2c_cli.runs.metrics import SERIES, Run
@@ -154,7 +153,7 @@ def settings(comparison: Comparison) -> dict[str, Any]:
 
     Those that differ are marked: between groups, or from the defaults if there is one group only.
     """
-    asked = [_asked(group) for group in comparison.groups]
+    causes = [asked(group.runs[0]) for group in comparison.groups]
     configs = []
     for group in comparison.groups:
         seeds = ", ".join(str(run.seed) for run in group.runs)
@@ -163,27 +162,23 @@ def settings(comparison: Comparison) -> dict[str, Any]:
     rows = []
     for name in dict.fromkeys(name for config in configs for name in config):
         values = [config.get(name, "–") for config in configs]
-        differs = len(set(values)) > 1 if len(values) > 1 else name in (asked[0] or ())
+        differs = len(set(values)) > 1 if len(values) > 1 else name in (causes[0] or ())
         differs = differs and name not in ("env", "seed")
         rows.append({"name": name, "of_groups": values, "differs": differs})
     labels = [group.label for group in comparison.groups]
     commands = [
-        {"label": label, "command": shlex.join(["a2c", "train", *to_options(from_dict(values))]),
+        {"label": label, "command": _command(group.runs[0], values),
          "seeds": ", ".join(str(run.seed) for run in group.runs[1:])}
-        for label, group, values in zip(labels, comparison.groups, asked, strict=True)
+        for label, group, values in zip(labels, comparison.groups, causes, strict=True)
         if values is not None
     ]  # fmt: skip
     return {"env_id": comparison.env_id, "labels": labels, "rows": rows, "commands": commands}
 
 
-def _asked(group: Group) -> dict[str, Any] | None:
-    """What had to be asked for to get the settings of a group's first run; None if unknown."""
-    try:
-        header = read_header(find_checkpoint(group.runs[0].path))[0]
-    except A2CError:
-        return None
-    spec = header.spec
-    return to_dict(fewest(header.config, spec.kind, numbers=spec.numbers))
+def _command(run: Run, values: Mapping[str, Any]) -> str:
+    preset, others = by_preset(run.config, values)
+    named = [] if preset is None else ["--preset", preset]
+    return shlex.join(["a2c", "train", *named, *to_options(from_dict(others))])
 
 
 def _setting(value: Any) -> str:

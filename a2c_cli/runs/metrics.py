@@ -20,6 +20,7 @@ from a2c_cli.errors import A2CError, CheckpointError, ConfigError
 from a2c_cli.outside import open_regular, read_text
 from a2c_cli.runs.checkpoint import read_header
 from a2c_cli.runs.directory import BEST, CHECKPOINTS, CONFIG, LAST, METRICS
+from a2c_cli.runs.header import Header
 
 FloatArray = NDArray[np.float64]
 WINDOW = 100  # episodes of the running mean, as in training
@@ -56,7 +57,7 @@ class Run:
         episode_steps: (E,), the agent step that ended each episode; never falls.
         episode_returns: (E,), raw game points.
         series: metric -> (steps, values), both (L,), for `SERIES` and `EVALUATIONS`.
-        max_entropy: nats; None where its checkpoint does not tell, or there is no maximum.
+        header: of its checkpoint; None without one that can be read.
         elapsed: (steps, seconds of training), both (L,); None where nothing was noted.
         endless: no episode has ended; in place of returns stands the mean reward of a step, of
             each interval.
@@ -69,7 +70,7 @@ class Run:
     episode_steps: FloatArray
     episode_returns: FloatArray
     series: Mapping[str, tuple[FloatArray, FloatArray]]
-    max_entropy: float | None
+    header: Header | None
     elapsed: tuple[FloatArray, FloatArray] | None = None
     endless: bool = False
 
@@ -87,6 +88,11 @@ class Run:
     def episodes(self) -> int:
         """How many have ended."""
         return 0 if self.endless else len(self.episode_steps)
+
+    @property
+    def max_entropy(self) -> float | None:
+        """Of its policy, in nats; None where its checkpoint does not tell, or there is none."""
+        return None if self.header is None else self.header.spec.action.max_entropy
 
     def mean_returns(self, window: int = WINDOW) -> FloatArray:
         """(E,), the mean of the last `window` returns after each episode (fewer at the start)."""
@@ -217,7 +223,7 @@ def read_run(path: Path) -> tuple[Run, int]:
         episode_steps=np.asarray(steps)[order],
         episode_returns=np.asarray(returns)[order],
         series={name: _sorted(*pair) for name, pair in series.items() if pair[0]},
-        max_entropy=_max_entropy(path),
+        header=_header(path),
         elapsed=_sorted(*elapsed) if elapsed[0] else None,
         endless=endless,
     )
@@ -279,10 +285,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-def _max_entropy(run: Path) -> float | None:
+def _header(run: Path) -> Header | None:
     for name in (LAST, BEST):
         try:
-            return read_header(run / name)[0].spec.action.max_entropy
+            return read_header(run / name)[0]
         except A2CError:
             continue
     return None

@@ -10,8 +10,12 @@ import pytest
 from written_runs import EVERY, write_run
 
 from a2c_cli import TrainConfig, train
+from a2c_cli.config.defaults import PRESETS
+from a2c_cli.config.resolve import fewest, resolve
+from a2c_cli.config.text import from_dict, to_dict
 from a2c_cli.evaluation.statistics import bootstrap_ci, iqm
-from a2c_cli.plots.comparison import Comparison, aggregate, compare, summarize_group, tell_apart
+from a2c_cli.plots.comparison import Comparison, aggregate, compare, summarize_group
+from a2c_cli.plots.labels import by_preset, differing
 from a2c_cli.runs.metrics import read_runs
 from a2c_cli.text import short_count
 
@@ -63,9 +67,40 @@ def test_environment_arguments_tell_runs_apart(tmp_path: Path) -> None:
 
 def test_settings_that_follow_another_are_not_repeated() -> None:
     groups = [{"a": 1, "b": 0.1, "c": 0.1}, {"a": 1, "b": 0.2, "c": 0.2}]
-    assert tell_apart(groups) == ["b"]
-    assert tell_apart([*groups, {"a": 1, "b": 0.2, "c": 0.1}]) == ["b", "c"]
-    assert tell_apart(groups[:1]) == []
+    assert differing(groups) == ["b"]
+    assert differing([*groups, {"a": 1, "b": 0.2, "c": 0.1}]) == ["b", "c"]
+    assert differing(groups[:1]) == []
+
+
+def test_runs_are_called_by_what_was_asked_for_not_by_what_follows_from_it(
+    tmp_path: Path,
+) -> None:
+    asked: list[dict[str, Any]] = [
+        {},
+        {"policy_step": "gradient"},
+        {"policy_step": "gradient", "n_steps": 16},
+    ]
+    for i, values in enumerate(asked):
+        config = TrainConfig(env="CartPole-v1", total_steps=200, **values)
+        train(config, run_dir=tmp_path / str(i))
+    [comparison], _ = compared(*(tmp_path / str(i) for i in range(3)))
+    assert [group.label for group in comparison.groups] == [
+        "policy_step=gradient, n_steps=16",
+        "policy_step=gradient, n_steps=32",
+        "policy_step=natural, n_steps=1024",
+    ]
+    [comparison], _ = compared(tmp_path / "0", tmp_path / "1")
+    assert [g.label for g in comparison.groups] == ["policy_step=gradient", "policy_step=natural"]
+
+
+def test_a_preset_is_one_word() -> None:
+    recipe = {"env": "ALE/Pong-v5", "total_steps": 50_000, **PRESETS["notebook"]}
+    run = resolve(from_dict(recipe), "atari")
+    preset, others = by_preset(to_dict(run), to_dict(fewest(run, "atari")))
+    assert preset == "notebook"
+    assert others == {"env": "ALE/Pong-v5", "env_args": {}, "seed": 0, "total_steps": 50_000}
+    other = resolve(from_dict({**recipe, "gamma": 0.9}), "atari")
+    assert by_preset(to_dict(other), {"gamma": 0.9}) == (None, {"gamma": 0.9})
 
 
 def test_of_two_runs_with_one_seed_the_longer_counts(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def compare(game: str, steps: int, *, args: Any = None, seed: int = 3, **changes
     return ends
 
 
-@pytest.mark.parametrize("game", ["Breakout", "Pong"])
+@pytest.mark.parametrize("game", ["Breakout", pytest.param("Pong", marks=pytest.mark.slow)])
 def test_equals_gymnasiums_wrappers_over_two_thousand_steps(game: str) -> None:
     assert (True, False) in compare(game, 2000)
 

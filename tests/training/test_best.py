@@ -13,7 +13,7 @@ from a2c_cli.errors import ConfigError
 from a2c_cli.runs.checkpoint import read_header
 
 JUDGED: dict[str, Any] = {
-    "env": "tiny/Chain-v0", "total_steps": 900, "n_steps": 8, "learning_rate": 5e-3,
+    "env": "tiny/Chain-v0", "total_steps": 900, "n_steps": 25, "learning_rate": 5e-3,
     "reward_transform": "none", "log_every": 300, "eval_every": 100, "eval_episodes": 2,
     "best_by": "evaluation", "seed": 5,
 }  # fmt: skip

@@ -70,7 +70,7 @@ def test_a_success_rate_is_of_the_episodes_that_told_and_a_resume_keeps_it(tmp_p
 
 
 def test_finds_the_best_arm_of_a_bandit(tmp_path: Path) -> None:
-    config = TrainConfig(env="tiny/Bandit-v0", total_steps=2000, n_steps=8, learning_rate=1e-2,
+    config = TrainConfig(env="tiny/Bandit-v0", total_steps=2000, n_steps=16, learning_rate=1e-2,
                          **PLAIN)  # fmt: skip
     agent = load_agent(train(config, run_dir=tmp_path / "run").last)
     assert agent.act(ONE, greedy=True) == 1
@@ -79,7 +79,7 @@ def test_finds_the_best_arm_of_a_bandit(tmp_path: Path) -> None:
 
 
 def test_walks_straight_through_a_chain(tmp_path: Path) -> None:
-    config = TrainConfig(env="tiny/Chain-v0", total_steps=4000, n_steps=8, learning_rate=5e-3,
+    config = TrainConfig(env="tiny/Chain-v0", total_steps=4000, n_steps=16, learning_rate=5e-3,
                          reward_transform="none", policy_step="gradient")  # fmt: skip
     run = tmp_path / "run"
     assert train(config, run_dir=run).mean_return_100 == 1.0

@@ -53,7 +53,11 @@ def assert_clear(text: str, *parts: str) -> None:
 
 @pytest.mark.parametrize(
     "env",
-    ["Pendulum-v1", "ALE/Breakout-v5", pytest.param("CartPole-v1", marks=pytest.mark.slow)],
+    [
+        "ALE/Breakout-v5",
+        pytest.param("Pendulum-v1", marks=pytest.mark.slow),
+        pytest.param("CartPole-v1", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_runs_end_as_if_left_alone(env: str, tmp_path: Path) -> None:
     steps = 600 if "ALE" in env else 6000
@@ -686,6 +690,7 @@ def test_a_replay_ends_where_its_episode_ended(
     env.close()
 
 
+@pytest.mark.slow
 def test_the_emulator_reserves_no_memory_that_a_stranger_names(
     breakout_run: Path, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """Feed mutated files to whatever reads them: a right answer or an A2CError.
 
-    python benchmarks/fuzz.py --count 20000
-    python benchmarks/fuzz.py --count 300 --resume 0 --output /tmp/fuzz.json
+    python benchmarks/fuzz.py --count 100000
+    python benchmarks/fuzz.py --count 300 --output /tmp/fuzz.json
 
 Mutated are checkpoints (loaded, inspected, resumed) and the other files of a run, a sweep and an
 evaluation (read for a plot, opened to train in, recognised, put on a page), which may also become
@@ -12,7 +12,8 @@ answer is then only the very answer of the undamaged file. Malice: the header or
 changed and the file put together again, its checksum left out or made to fit; a right answer is
 then an agent that acts with finite numbers and a report that JSON can hold.
 Every case has a time limit; the memory of the
-whole process is measured.
+whole process is measured. In parts of a thousand cases, each with a seed of its own: the result
+is written after every part, and the same command continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ import struct
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +56,9 @@ from a2c_cli.tracking.tracker import read_state
 
 RESULTS = Path(__file__).parent / "results"
 ENVS = ("CartPole-v1", "Pendulum-v1", "ALE/Breakout-v5")
-SECONDS = 10.0  # for one case
+SECONDS = 10.0  # of computing for one case; thirty times as much of waiting
+PART = 1000  # cases
+RESUMED = 1  # of a hundred cases, those that mutate a checkpoint
 _HUGE = (-1, 0, 1, 2, 3, 2**31 - 1, 2**31, 2**32, 2**40, 2**47, 2**48, 2**63, 2**64, 10**30)
 _VALUES: tuple[Any, ...] = (
     *_HUGE, -(2**63), 0.5, -0.0, 1e308, -1e308, 1e-320, True, False, None, "", "x", "\x1b[2J",
@@ -210,10 +212,16 @@ def answer(path: Path) -> dict[str, Any]:
     return {"report": report, "action": action.tolist()}
 
 
+def limit(seconds: float) -> None:
+    """Raise `TookTooLong` after so much computing, whatever else this machine has to do."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 30 * seconds)
+
+
 def judge(data: bytes, path: Path, expected: dict[str, Any] | None) -> str:
     """Run one case; returns `refused`, `right`, or what is wrong with it."""
     path.write_bytes(data)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    limit(SECONDS)
     try:
         got = answer(path)
     except A2CError as error:
@@ -223,7 +231,7 @@ def judge(data: bytes, path: Path, expected: dict[str, Any] | None) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:200]
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        limit(0.0)
     if expected is not None and got != expected:
         return "a wrong answer"
     return "right"
@@ -310,7 +318,7 @@ def judge_files(where: Path, originals: dict[str, bytes], rng: random.Random) ->
     chosen = rng.sample(FILES, rng.choice([1, 1, 2]))
     for name in chosen:
         disfigure(where / name, rng, originals[name])
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    limit(SECONDS)
     try:
         read_all(where, [])
         return "right"
@@ -319,7 +327,7 @@ def judge_files(where: Path, originals: dict[str, bytes], rng: random.Random) ->
     except Exception as error:
         return f"{type(error).__name__}: {error} ({chosen})"[:200]
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        limit(0.0)
         for name in FILES:
             path = where / name
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(True)
@@ -358,80 +366,104 @@ def make_checkpoints(where: Path) -> list[Path]:
     return runs
 
 
+class Target:
+    """The files that are mutated, and what the undamaged ones answer.
+
+    Args:
+        where: an empty directory.
+    """
+
+    def __init__(self, where: Path) -> None:
+        self.runs = make_checkpoints(where)
+        self.originals = [(run / "last.safetensors").read_bytes() for run in self.runs]
+        self.expected = [answer(run / "last.safetensors") for run in self.runs]
+        self.path = where / "mutated.safetensors"
+        self.folder = where / "folder"
+        shutil.copytree(self.runs[0], self.folder)
+        (self.folder / "sweep.json").write_text('{"request": {"envs": []}, "runs": []}')
+        (self.folder / "evaluation.json").write_text(
+            json.dumps(evaluate(self.folder / "last.safetensors", 2))
+        )
+        (self.folder / "trackers.json").write_text('{"run_id": "abcd", "wandb_step": 3}')
+        self.texts = {file: (self.folder / file).read_bytes() for file in FILES}
+
+    def case(self, rng: random.Random, resume: bool) -> dict[str, str]:
+        """One case: its kinds, and the verdict on each."""
+        if rng.random() < 0.4:
+            return {"files": judge_files(self.folder, self.texts, rng)}
+        which = rng.choice([0, 0, 0, 1, 1, 1, 2])  # the Atari file is large and slow
+        kind = rng.choice(["damage", "malice"])
+        data = (damage if kind == "damage" else malice)(self.originals[which], rng)
+        expected = self.expected[which] if kind == "damage" else None
+        found = {kind: judge(data, self.path, expected)}
+        if resume:
+            found["resume"] = judge_resume(data, self.runs[which])
+        return found
+
+
+def fuzz_part(target: Target, part: int, seed: int, result: dict[str, Any]) -> None:
+    """Add a part's cases to the result; print those that are wrong."""
+    rng = random.Random(f"{seed} {part}")
+    began = time.perf_counter()
+    for number in range(PART):
+        start = time.perf_counter()
+        verdicts = target.case(rng, resume=number % 100 < RESUMED)
+        result["slowest_case_seconds"] = round(
+            max(result["slowest_case_seconds"], time.perf_counter() - start), 3
+        )
+        for kind, verdict in verdicts.items():
+            result[kind][verdict] = result[kind].get(verdict, 0) + 1
+            if verdict not in ("right", "refused"):
+                result["wrong"] += 1
+                print(f"part {part}, case {number} ({kind}): {verdict}", flush=True)
+    result["cases"] += PART
+    result["seconds"] = round(result["seconds"] + time.perf_counter() - began, 1)
+
+
 def main() -> None:
     """Fuzz, print, write the result; exit code 1 if a case went wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--resume", type=int, default=1000, help="of them resumed as well")
+    parser.add_argument("--count", type=int, default=100_000, help="cases, in whole parts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS / "fuzz.json")
     args = parser.parse_args()
-    rng = random.Random(args.seed)
 
     def alarm(*_: object) -> None:
         raise TookTooLong
 
     signal.signal(signal.SIGALRM, alarm)
-    names = ("damage", "malice", "resume", "files")
-    kinds: dict[str, Counter[str]] = {name: Counter() for name in names}
-    slowest = 0.0
+    signal.signal(signal.SIGPROF, alarm)
+    result: dict[str, Any] = {"cases": 0, "wrong": 0, "parts": 0}
+    result |= {kind: {} for kind in ("damage", "malice", "resume", "files")}
+    result |= {"seconds": 0.0, "slowest_case_seconds": 0.0, "memory_grown_mb": 0.0}
+    if args.output.exists():
+        found = json.loads(args.output.read_text())
+        result = found if found.get("seed") == args.seed else result
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
-        runs = make_checkpoints(Path(name))
-        originals = [(run / "last.safetensors").read_bytes() for run in runs]
-        expected = [answer(run / "last.safetensors") for run in runs]
-        path = Path(name) / "mutated.safetensors"
+        target = Target(Path(name))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        began = time.perf_counter()
-        folder = Path(name) / "folder"
-        shutil.copytree(runs[0], folder)
-        (folder / "sweep.json").write_text('{"request": {"envs": []}, "runs": []}')
-        (folder / "evaluation.json").write_text(
-            json.dumps(evaluate(folder / "last.safetensors", 2))
-        )
-        (folder / "trackers.json").write_text('{"run_id": "abcd", "wandb_step": 3}')
-        texts = {file: (folder / file).read_bytes() for file in FILES}
-        for case in range(args.count):
-            if rng.random() < 0.4:
-                start = time.perf_counter()
-                verdict = judge_files(folder, texts, rng)
-                slowest = max(slowest, time.perf_counter() - start)
-                kinds["files"][verdict] += 1
-                if verdict != "right":
-                    print(f"case {case} (files): {verdict}", flush=True)
-                continue
-            which = rng.choice([0, 0, 0, 1, 1, 1, 2])  # the Atari file is large and slow
-            kind = rng.choice(["damage", "malice"])
-            data = (damage if kind == "damage" else malice)(originals[which], rng)
-            start = time.perf_counter()
-            verdict = judge(data, path, expected[which] if kind == "damage" else None)
-            slowest = max(slowest, time.perf_counter() - start)
-            kinds[kind][verdict] += 1
-            if verdict not in ("right", "refused"):
-                print(f"case {case} ({kind}, {ENVS[which]}): {verdict}", flush=True)
-            if case < args.resume:
-                kinds["resume"][judge_resume(data, runs[which])] += 1
-        seconds = time.perf_counter() - began
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-        child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    bad = sum(
-        n for kind in kinds.values() for v, n in kind.items() if v not in ("right", "refused")
-    )
-    result = {
+        while result["cases"] < args.count:
+            fuzz_part(target, result["parts"], args.seed, result)
+            result["parts"] += 1
+            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+            result["memory_grown_mb"] = max(result["memory_grown_mb"], round(grown / 1024, 1))
+            child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+            result["peak_of_resuming_child_mb"] = round(child / 1024, 1)
+            write(args.output, result | {"seed": args.seed})
+    raise SystemExit(result["wrong"] > 0)
+
+
+def write(output: Path, result: dict[str, Any]) -> None:
+    """The parts so far."""
+    head = {
         "command": " ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]),
         "versions": {n: version(n) for n in ("onestream-a2c", "numpy", "safetensors")},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python"
         f" {platform.python_version()}",
-        "cases": args.count,
-        "wrong": bad,
-        **{kind: dict(counter) for kind, counter in kinds.items()},
-        "seconds": round(seconds, 1),
-        "slowest_case_seconds": round(slowest, 3),
-        "memory_grown_mb": round(grown / 1024, 1),
-        "peak_of_resuming_child_mb": round(child / 1024, 1),
     }
-    print(json.dumps(result, indent=2))
-    args.output.write_text(json.dumps(result, indent=2) + "\n")
-    raise SystemExit(bad > 0)
+    part = output.with_suffix(".part")
+    part.write_text(json.dumps(result | head, indent=2) + "\n")
+    part.replace(output)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ _PYTHON: dict[str, EnvArg] = {"True": True, "False": False, "None": None}
 _NONE: EnvArg = {"none": True}  # how a file spells it
 _DOUBTFUL = ("", "true", "false", "none", "null", "nil", "yes", "no", "on", "off")
 _WORD = re.compile(r"""[^\[\]{}()"',\s][^\[\]{}()"',\n]*""")
+# A hundred words with points between them: tomllib's time grows with the square of their number.
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
 _BARE_POINT = re.compile(r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?")  # .9, 1.
 
 
@@ -72,6 +74,8 @@ def from_toml(text: str, source: str) -> dict[str, Any]:
         ConfigError: not TOML.
     """
     try:
+        if _LONG_KEY.search(text):
+            raise ValueError("it is nested too deeply")
         values = tomllib.loads(text)
         check_values(values)
     except (ValueError, RecursionError) as error:

@@ -91,6 +91,12 @@ def test_text_that_is_not_toml_names_its_source() -> None:
             from_toml(text, "my.toml")
 
 
+def test_a_key_of_half_a_million_words_is_refused_before_it_costs_hours() -> None:
+    for word in ("a", '"a"', "'a'"):
+        with pytest.raises(ConfigError, match="nested too deeply"):
+            from_toml(f"{word} ." * 2**17 + "b = 1", "my.toml")
+
+
 def test_unknown_key_suggests_the_closest_one() -> None:
     with pytest.raises(ConfigError, match="learning_rat'") as caught:
         from_dict({"env": "x", "learning_rat": 1.0}, "my.toml")

@@ -154,6 +154,21 @@ class Learner:
             return self._scaler(step.reward, step.episode_over)
         return step.reward
 
+    def start_from(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Take another learner's weights, and the scales of what it has seen; nothing else.
+
+        Args:
+            tensors: of a checkpoint whose network is this one.
+
+        Raises:
+            KeyError, ValueError, TypeError: it is another one.
+        """
+        own = self.get_state()
+        learned = ("network.", "normalizer.")
+        self.set_state(own | {n: tensors[n] for n in own if n in tensors and n.startswith(learned)})
+        if self._scaler is not None:
+            self._scaler.end_episode()
+
     # --- checkpoint
 
     def get_state(self) -> dict[str, NDArray[Any]]:

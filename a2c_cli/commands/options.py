@@ -26,7 +26,10 @@ from a2c_cli.text import message_text
 _LARGEST_CONFIG = 2**20  # bytes
 
 # The settings that plain `a2c train --help` shows; `--help-all` shows the others too.
-_MAIN = {"total_steps", "learning_rate", "network", "eval_every", "video_every", "tracker"}
+_MAIN = {
+    *("total_steps", "learning_rate", "network", "init_from"),
+    *("eval_every", "video_every", "tracker"),
+}
 
 Checkpoint = Annotated[
     Optional[Path],  # noqa: UP045  (Typer shows it as one type)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any, TypeAlias, Union, cast
 
+from a2c_cli.config.networks import parse_network
 from a2c_cli.errors import ConfigError
 
 Scalar = bool | int | float | str
@@ -53,6 +55,40 @@ def check_env_arg(key: Any, value: Any, depth: int = 0) -> None:
         )
 
 
+def check_together(config: Any) -> None:
+    """Whether the values of a `TrainConfig` that are set go together.
+
+    Raises:
+        ConfigError: two do not.
+    """
+    if config.network is not None:
+        parse_network(config.network)
+    if config.entropy_schedule == "exponential" and 0.0 in (
+        config.entropy_coef,
+        config.entropy_coef_end,
+    ):
+        raise ConfigError(
+            "--entropy-schedule exponential cannot start or end at 0",
+            "give a small positive --entropy-coef-end",
+        )
+    if config.learning_rate_schedule == "exponential" and config.learning_rate_end == 0.0:
+        raise ConfigError(
+            "--learning-rate-schedule exponential cannot end at 0",
+            "give a small positive --learning-rate-end, or --learning-rate-schedule linear",
+        )
+    if config.init_from and config.calibration_steps:
+        raise ConfigError(
+            "--init-from takes a network that is calibrated", "add --calibration-steps 0"
+        )
+    if config.best_by == "evaluation" and not config.eval_every:
+        raise ConfigError("--best-by evaluation needs evaluations", "add --eval-every 50000")
+    if config.histograms and not config.tracker:
+        raise ConfigError(
+            "--histograms needs a tracker to send them to",
+            "add --tracker tensorboard, or --no-histograms",
+        )
+
+
 def _is_text(value: str) -> bool:
     """Whether a file can hold it: half of a surrogate pair stands for a byte that is no text."""
     return not any("\ud800" <= c <= "\udfff" for c in value)
@@ -72,12 +108,16 @@ def checked(option: str, value: Any, wanted: type, meta: Mapping[str, Any]) -> V
     """
     if wanted is tuple:
         return _checked_names(option, value, meta["choices"], meta["modules"])
+    if wanted is str and isinstance(value, PurePath):
+        value = str(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1023 else math.inf
     if wanted is int and isinstance(value, float) and value.is_integer():  # 1e6
         value = int(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise ConfigError(f"{option} must be of type {wanted.__name__}, not {value!r}")
+    if isinstance(value, str) and not _is_text(value):
+        raise ConfigError(f"{option} {value!a} is not valid Unicode text")
     if meta["choices"] and value not in meta["choices"]:
         raise ConfigError(
             f"{option} cannot be {value!r}", f"choose from {', '.join(meta['choices'])}"

@@ -25,6 +25,7 @@ _COMMON: dict[str, Value] = {
     "learning_rate_schedule": "linear",
     "optimizer_eps": 1e-5,
     "init": "orthogonal",
+    "init_from": "",
     "critic_gain": 1.0,
     "device": "auto",
     "precision": "auto",

@@ -15,6 +15,7 @@ from a2c_cli.config.networks import parse_network
 from a2c_cli.config.settings import Settings, TrainConfig, option, settings
 from a2c_cli.errors import ConfigError
 
+_OF_A_START = ("init", "critic_gain", "log_std_init")
 LINES = 100  # of metrics.jsonl, at least, by default
 _NATURAL = ("--policy-step natural", lambda s: s.policy_step == "natural")
 _PLAIN = ("--policy-step gradient", lambda s: s.policy_step == "gradient")
@@ -82,6 +83,11 @@ def check_effect(run: Settings, asked: Collection[str]) -> None:
         ConfigError: one does not.
     """
     for name in asked:
+        if run.init_from and name in _OF_A_START:
+            raise ConfigError(
+                f"{option(name)} has no place beside --init-from: the weights come from there",
+                f"leave {option(name)} out",
+            )
         words, has_effect = _NEEDS.get(name, ("", lambda _: True))
         if not has_effect(run):
             raise ConfigError(
@@ -157,6 +163,7 @@ def _following(filled: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
             following[end] = min(filled[end], filled[start])
     if "calibration_steps" not in given:  # a short budget is for learning too
         most = filled["total_steps"] // 10
+        most = 0 if filled["init_from"] else most
         following["calibration_steps"] = min(filled["calibration_steps"], most)
     if "log_every" not in given:  # so that a short run has a curve too
         most = max(1, filled["total_steps"] // LINES)

@@ -18,10 +18,8 @@ from typing import Any, Generic, Never, TypeAlias
 
 from typing_extensions import TypeVar
 
-from a2c_cli.config.checks import EnvArg, check_stream, checked
+from a2c_cli.config.checks import EnvArg, check_stream, check_together, checked
 from a2c_cli.config.kinds import KINDS, PIXELS, SIGHTED, UNPREPARED
-from a2c_cli.config.networks import parse_network
-from a2c_cli.errors import ConfigError
 
 # Of each, a2c_cli/tracking/NAME.py has the factory.
 TRACKERS = ("tensorboard", "wandb", "trackio")
@@ -225,6 +223,11 @@ class TrainConfig(Generic[Absent]):
         NETWORK,
         choices=("orthogonal", "torch"),
     )
+    init_from: str | Absent = setting(
+        "start from the weights of another run (a checkpoint, run directory or agent's name), its"
+        " normaliser and scales included; the optimizer starts fresh, nothing is calibrated",
+        NETWORK,
+    )
     critic_gain: float | Absent = setting(
         "scale of the critic head's initial weights (orthogonal)", NETWORK, low=0.0, high=10.0
     )
@@ -376,25 +379,4 @@ def validate(config: TrainConfig[Any]) -> None:
         if value is not None:
             given = checked(option(name), value, value_type(name), f.metadata)
             object.__setattr__(config, name, given)
-    if config.network is not None:
-        parse_network(config.network)
-    if config.entropy_schedule == "exponential" and 0.0 in (
-        config.entropy_coef,
-        config.entropy_coef_end,
-    ):
-        raise ConfigError(
-            "--entropy-schedule exponential cannot start or end at 0",
-            "give a small positive --entropy-coef-end",
-        )
-    if config.learning_rate_schedule == "exponential" and config.learning_rate_end == 0.0:
-        raise ConfigError(
-            "--learning-rate-schedule exponential cannot end at 0",
-            "give a small positive --learning-rate-end, or --learning-rate-schedule linear",
-        )
-    if config.best_by == "evaluation" and not config.eval_every:
-        raise ConfigError("--best-by evaluation needs evaluations", "add --eval-every 50000")
-    if config.histograms and not config.tracker:
-        raise ConfigError(
-            "--histograms needs a tracker to send them to",
-            "add --tracker tensorboard, or --no-histograms",
-        )
+    check_together(config)

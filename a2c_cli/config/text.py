@@ -28,13 +28,13 @@ _BARE_POINT = re.compile(r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?")  # .9, 1
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """Plain values that are set, in the order of declaration; the inverse of `from_dict`.
 
-    What the kind of environment cannot use is left out.
+    What the kind of environment cannot use is left out, and texts that say nothing.
     """
     plain: dict[type, Any] = {dict: dict, tuple: list}
     return {
         name: plain.get(type(value), lambda same: same)(value)
         for name in _NAMES
-        if (value := getattr(config, name)) is not None and name not in config.unused
+        if (value := getattr(config, name)) not in (None, "") and name not in config.unused
     }
 
 

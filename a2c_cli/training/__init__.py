@@ -1,7 +1,7 @@
 """A training run: started or resumed, played, logged, saved.
 
 - engine:   train(): checks a request, starts a run or resumes one
-- resume:   what may be resumed, with which changes
+- resume:   what may be resumed, with which changes; initial: a start from another run's weights
 - loop:     plays and learns; says when to log, save and report
 - state:    what a run consists of; counters: what it counts
 - log:      the entries of metrics.jsonl; guards: warnings about runs that go wrong

@@ -20,6 +20,8 @@ from a2c_cli.runs.loading import agent_from, make_saved_env, trusted_id
 from a2c_cli.text import safe_text
 from a2c_cli.tracking.session import find_trackers
 from a2c_cli.training.counters import Counters, Saved
+from a2c_cli.training.guards import Guards
+from a2c_cli.training.initial import take_weights
 from a2c_cli.training.loop import Training
 from a2c_cli.training.machine import keep_freed_memory, make_learner, same_threads
 from a2c_cli.training.progress import Progress, TrainResult
@@ -118,14 +120,18 @@ def _fresh(
     if config.video_every:
         env.check_renders()
     learner, device = make_learner(config, env.spec)
+    note = take_weights(learner, config) if config.init_from else ""
     where = path if path is not None else new_run_path(config.env, config.seed)
     run = RunDir(where, config.env, config.tracker)
     stack.callback(run.close)
     _check_new(run)
     run.write_config(to_toml(config))
     run.open_metrics(0)
-    state = RunState(run, config, env, learner, Counters(), Clock())
+    # Taken weights may be good from the start: no better than that is no reason to worry.
+    guards = Guards(said=["random"] if config.init_from else [])
+    state = RunState(run, config, env, learner, Counters(guards=guards), Clock())
     training = Training(state, device, *caller)
+    training.reporter.note = note
     stack.callback(training.close)
     training.open_trackers()
     return training

@@ -40,6 +40,8 @@ def configs(draw: st.DrawFn) -> TrainConfig:
             values[name] = draw(st.lists(st.sampled_from(names)))
         elif name == "network":
             values[name] = draw(st.sampled_from(["a3c", "mlp", "8@5/3,32", "64,64"]))
+        elif name == "init_from":
+            values[name] = draw(TEXT.filter(bool))
         elif meta["choices"]:
             values[name] = draw(st.sampled_from([c for c in meta["choices"] if c != "exponential"]))
         elif kind is bool:
@@ -52,6 +54,8 @@ def configs(draw: st.DrawFn) -> TrainConfig:
         values.pop("best_by", None)
     if not values.get("tracker"):
         values.pop("histograms", None)
+    if "init_from" in values:
+        values.pop("calibration_steps", None)
     return TrainConfig(**values)
 
 

@@ -4,6 +4,7 @@
 - kinds:    the kinds of environment, with their defaults; networks: networks as text
 - defaults: neutral values, continuous actions, and the presets
 - resolve:  from what was asked for to a run's settings
+- given:    environments that Python gives as objects
 - checks:   whether a value is allowed
 - legacy:   settings as earlier versions wrote them
 - text:     settings as TOML, dictionaries and key=value

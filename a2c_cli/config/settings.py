@@ -19,6 +19,7 @@ from typing import Any, Generic, Never, TypeAlias
 from typing_extensions import TypeVar
 
 from a2c_cli.config.checks import EnvArg, check_stream, check_together, checked
+from a2c_cli.config.given import Source, id_of, is_given, is_source
 from a2c_cli.config.kinds import KINDS, PIXELS, SIGHTED, UNPREPARED
 
 # Of each, a2c_cli/tracking/NAME.py has the factory.
@@ -81,7 +82,8 @@ Absent = TypeVar("Absent", covariant=True, default=None)
 class TrainConfig(Generic[Absent]):
     """The settings of one run. Units: steps are agent steps of the environment."""
 
-    env: str = ""
+    # A Gymnasium id. A gymnasium.Env or a function that makes one goes to `source`; see `given`.
+    env: Any = ""
     env_args: Mapping[str, EnvArg] = field(default_factory=dict)
     seed: int = 0
     total_steps: int | Absent = setting(
@@ -339,10 +341,16 @@ class TrainConfig(Generic[Absent]):
         on_resume=True,
     )
 
+    source: Source | None = field(default=None, repr=False, compare=False)  # written nowhere
     # What this kind of environment cannot use: filled with neutral values, written nowhere.
     unused: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.env, str) and is_source(self.env):
+            object.__setattr__(self, "source", self.env)
+            object.__setattr__(self, "env", id_of(self.env))
+        elif not (isinstance(self.env, str) and is_given(self.env)):
+            object.__setattr__(self, "source", None)
         object.__setattr__(self, "env_args", copy.deepcopy(dict(self.env_args)))
         validate(self)
 

@@ -15,7 +15,7 @@ from a2c_cli.config.settings import TrainConfig, option
 from a2c_cli.errors import ConfigError
 from a2c_cli.outside import check_values
 
-_NAMES = [f.name for f in fields(TrainConfig) if f.name != "unused"]
+_NAMES = [f.name for f in fields(TrainConfig) if f.name not in ("source", "unused")]
 _PYTHON: dict[str, EnvArg] = {"True": True, "False": False, "None": None}
 _NONE: EnvArg = {"none": True}  # how a file spells it
 _DOUBTFUL = ("", "true", "false", "none", "null", "nil", "yes", "no", "on", "off")

@@ -38,6 +38,7 @@ class GymStream:
         wrappers: the preprocessing of pictures; unused for vectors.
         seed: of the whole stream.
         guest: what stood around its building.
+        lent: whether it is the caller's own, who will close it.
 
     Raises:
         UnknownEnvError: a space that is not supported.
@@ -51,7 +52,10 @@ class GymStream:
         wrappers: Mapping[str, Any],
         seed: int,
         guest: Guest | None = None,
+        *,
+        lent: bool = False,
     ) -> None:
+        self._lent = lent
         self._env, self._guest, self._seed = env, guest or Guest(), seed
         parts = observation_parts(env.observation_space, env_id)
         self._encoder = Encoder(parts, wrappers)
@@ -332,7 +336,8 @@ class GymStream:
 
     def close(self) -> None:
         """Free the environment; nothing depends any more on whether that works."""
-        close_env(self._env)
+        if not self._lent:
+            close_env(self._env)
 
 
 def _emulator_frames(env: Any) -> int:

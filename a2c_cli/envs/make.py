@@ -6,6 +6,7 @@ make_env: the stream alone, where the settings are known.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import difflib
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import ale_py
 import gymnasium
 
+from a2c_cli.config.given import GIVE_AGAIN, Source, is_given, is_instance, takes
 from a2c_cli.config.resolve import resolve, wrappers_of
 from a2c_cli.config.settings import Settings, TrainConfig
 from a2c_cli.envs.atari import AtariStream
@@ -109,20 +111,17 @@ def open_run(config: TrainConfig, asked: Collection[str] = ()) -> tuple[Settings
     Raises:
         A2CError: as there.
     """
-    env_id, args = config.env, config.env_args
+    env_id, args, source = config.env, config.env_args, config.source
     _check_printable(env_id, args)
-    if _is_atari(env_id, args):
+    if source is None and _is_atari(env_id, args):
         settings = Probe("atari", 0, {}).resolve(config, asked)
         return settings, open_env(settings)
     guest = Guest()
-    env = _build(env_id, args, guest, config.seed, render=bool(config.video_every))
-    try:
+    env = _build(env_id, args, guest, config.seed, render=bool(config.video_every), source=source)
+    with _closed_on_error(env, source):
         settings = _probe(env, env_id).resolve(config, asked)
-        wrappers = wrappers_of(settings)
-        return settings, GymStream(env, env_id, args, wrappers, settings.seed, guest)
-    except BaseException:
-        close_env(env)
-        raise
+        wrappers, lent = wrappers_of(settings), is_instance(source)
+        return settings, GymStream(env, env_id, args, wrappers, settings.seed, guest, lent=lent)
 
 
 def open_env(settings: Settings) -> Stream:
@@ -137,6 +136,7 @@ def open_env(settings: Settings) -> Stream:
         wrappers_of(settings),
         seed=settings.seed,
         render=bool(settings.video_every),
+        source=settings.source,
     )
 
 
@@ -147,6 +147,7 @@ def make_env(
     *,
     seed: int,
     render: bool = False,
+    source: Source | None = None,
 ) -> Stream:
     """Build one environment's stream.
 
@@ -156,23 +157,31 @@ def make_env(
         wrappers: the preprocessing of its kind, by the names of its settings.
         seed: fixes all its randomness.
         render: whether `render()` must work.
+        source: the object that the id stands for, if it does.
 
     Raises:
         UnknownEnvError: unknown id, or a space that is not supported.
         EnvError: it cannot be built.
     """
     _check_printable(env_id, args)
-    if _is_atari(env_id, args):
+    if source is None and _is_atari(env_id, args):
         try:
             return AtariStream(env_id, args, wrappers, seed)
         except (TypeError, ValueError, RuntimeError, gymnasium.error.Error) as error:
             raise EnvError(f"{env_id} cannot be made: {error}", "check --env-arg") from error
     guest = Guest()
-    env = _build(env_id, args, guest, seed, render=render)
+    env = _build(env_id, args, guest, seed, render=render, source=source)
+    with _closed_on_error(env, source):
+        return GymStream(env, env_id, args, wrappers, seed, guest, lent=is_instance(source))
+
+
+@contextlib.contextmanager
+def _closed_on_error(env: Any, source: Source | None) -> Iterator[None]:
     try:
-        return GymStream(env, env_id, args, wrappers, seed, guest)
+        yield
     except BaseException:
-        close_env(env)
+        if not is_instance(source):
+            close_env(env)
         raise
 
 
@@ -204,6 +213,10 @@ def _is_atari(env_id: str, args: Mapping[str, Any]) -> bool:
 
 
 def _find(env_id: str) -> Any:
+    if is_given(env_id):
+        raise UnknownEnvError(
+            f"{env_id} stands for an object of Python's, which no id can make", GIVE_AGAIN
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -240,16 +253,32 @@ def _import_module(env_id: str) -> str:
     return name
 
 
-def _build(env_id: str, args: Mapping[str, Any], guest: Guest, seed: int, *, render: bool) -> Any:
+def _build(
+    env_id: str,
+    args: Mapping[str, Any],
+    guest: Guest,
+    seed: int,
+    *,
+    render: bool,
+    source: Source | None = None,
+) -> Any:
     """The environment itself; some draw already when they are built."""
-    name = _import_module(env_id)
+    if is_instance(source):
+        if args:
+            raise ConfigError(f"{env_id} is there already: it takes no arguments", "leave env_args"
+                              " out, or give a function that makes it")  # fmt: skip
+        return _checked(env_id, source)
+    name = env_id if source is not None else _import_module(env_id)
     given = copy.deepcopy(dict(args)) | ({"render_mode": "rgb_array"} if render else {})
     announce_no_screen(render)
     seed_globals(seed)
     try:
         with warnings.catch_warnings(), guest.settling():
             warnings.simplefilter("ignore")
-            env = gymnasium.make(name, **given, disable_env_checker=True)
+            if source is None:
+                env = gymnasium.make(name, **given, disable_env_checker=True)
+            else:
+                env = source(**(given if takes(source, "render_mode") else args))
     except gymnasium.error.DependencyNotInstalled as error:
         raise EnvError(f"{env_id} needs a package: {error}", "install it, then try again") from None
     except (Exception, SystemExit) as error:
@@ -258,6 +287,15 @@ def _build(env_id: str, args: Mapping[str, Any], guest: Guest, seed: int, *, ren
                 f"{env_id} draws no pictures, which a film needs", "leave --video-every out"
             ) from error
         raise refuse(f"{env_id} cannot be made", error, "check --env-arg") from error
+    return _checked(env_id, env)
+
+
+def _checked(env_id: str, env: Any) -> Any:
+    if not isinstance(env, gymnasium.Env):
+        raise UnknownEnvError(
+            f"{env_id} is no gymnasium.Env but of type {type(env).__name__}",
+            "a2c learns from one environment of Gymnasium's interface",
+        )
     for space in ("observation_space", "action_space"):
         if getattr(env.unwrapped, space, None) is None:
             close_env(env)

@@ -15,6 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from a2c_cli.config.checks import EnvArg
+from a2c_cli.config.given import Source, is_instance
 from a2c_cli.envs.make import Stream
 from a2c_cli.errors import ConfigError, EnvError
 from a2c_cli.evaluation.episodes import Episode, play_episodes, step_cap, success_rate, told
@@ -27,7 +28,7 @@ from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
 from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.header import Header
-from a2c_cli.runs.loading import agent_from, make_agent_env, trusted_id
+from a2c_cli.runs.loading import agent_from, as_named, given_id, make_agent_env, trusted_id
 
 # Independent streams of one evaluation; a constant, so that results do not depend on how many
 # processes play them.
@@ -46,12 +47,15 @@ class _Slot:
     env_id: str | None
     env_args: Mapping[str, EnvArg] | None
     max_steps: int | None
+    source: Source | None = None
 
     def agent(self) -> Agent:
         return agent_from(self.header, self.tensors)
 
     def make_env(self) -> Stream:
-        return make_agent_env(self.agent(), self.seed, self.env_id, self.env_args)
+        return make_agent_env(
+            self.agent(), self.seed, self.env_id, self.env_args, source=self.source
+        )
 
     def play(self, env: Stream, on_episode: Callable[[], None]) -> list[Episode]:
         played = []
@@ -81,7 +85,7 @@ def _play_slots(
         env: the first slot's; it is closed.
     """
     played: list[list[Episode]] = []
-    alone = not env.replayable
+    alone = not env.replayable or is_instance(slots[0].source)
     try:
         played.append(slots[0].play(env, on_episode))
         for slot in slots[1:]:
@@ -149,6 +153,7 @@ def evaluate(
     env_id: str | None = None,
     env_args: Mapping[str, EnvArg] | None = None,
     max_steps: int | None = None,
+    env: Any = None,
     on_episode: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Play whole games with a checkpoint's agent and sum up the raw scores.
@@ -166,6 +171,8 @@ def evaluate(
             module that can be imported, as everything that spawns processes does.
         env_id, env_args: see `make_agent_env`.
         max_steps: end an episode after so many agent steps (a policy may wait for ever).
+        env: of a run whose `TrainConfig(env=...)` was an object: the same once more. All games are
+            played in this process, and with an environment itself all in that one.
         on_episode: called for every game that is over, in this process.
 
     Returns:
@@ -178,22 +185,28 @@ def evaluate(
         raise ConfigError(f"--episodes must be at least 1, not {episodes}")
     path = find_checkpoint(Path(path))
     header, tensors = checkpoint.read_checkpoint(path)
-    env_id = trusted_id(path, header.spec.id, env_id)
+    if env is None:
+        env_id = trusted_id(path, header.spec.id, env_id)
+        header = as_named(header, env_id)
+    else:
+        env_id = given_id(header, env)
+        if jobs != 1:
+            raise ConfigError(f"jobs must be 1, not {jobs}, where env= is an object")
     agent = agent_from(header, tensors)  # all slots play this one, whatever is saved meanwhile
     tensors = {n: a for n, a in tensors.items() if n.startswith(("network.", "normalizer."))}
     slots = min(_SLOTS, episodes)
     counts = [episodes // slots + (slot < episodes % slots) for slot in range(slots)]
     seeds = [int(make_generator(seed, slot).integers(2**31)) for slot in range(slots)]
-    env = make_agent_env(agent, seeds[0], env_id, env_args)
-    protocol, max_steps = dict(env.protocol), step_cap(env, max_steps)
+    stream = make_agent_env(agent, seeds[0], env_id, env_args, source=env)
+    protocol, max_steps = dict(stream.protocol), step_cap(stream, max_steps)
     shares = [
-        _Slot(header, tensors, count, slot_seed, greedy, env_id, env_args, max_steps)
+        _Slot(header, tensors, count, slot_seed, greedy, env_id, env_args, max_steps, env)
         for count, slot_seed in zip(counts, seeds, strict=True)
     ]
-    if jobs == 1 or not env.replayable:  # a real device is there once
-        played = _play_slots(shares, on_episode, env)
+    if jobs == 1 or not stream.replayable:  # a real device is there once
+        played = _play_slots(shares, on_episode, stream)
     else:
-        env.close()
+        stream.close()
         played = _play_in_workers(shares, min(jobs, slots), on_episode)
     args = {**header.spec.args, **(env_args or {})}
     return {

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from a2c_cli.config.checks import EnvArg
 from a2c_cli.envs.make import Stream
 from a2c_cli.envs.spec import Obs
-from a2c_cli.errors import A2CError, ConfigError
+from a2c_cli.errors import A2CError, ConfigError, EnvError
 from a2c_cli.evaluation.episodes import Episode, play_episodes
 from a2c_cli.film.camera import Camera, SaliencyMaps
 from a2c_cli.film.canvas import Pixels
@@ -27,7 +27,7 @@ from a2c_cli.runs.checkpoint import read_checkpoint
 from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.files import check_output
 from a2c_cli.runs.hub import is_downloaded
-from a2c_cli.runs.loading import agent_from, make_agent_env, trusted_id
+from a2c_cli.runs.loading import agent_from, as_named, make_agent_env, trusted_id
 from a2c_cli.runs.shipped import is_shipped
 
 SUFFIXES = ("mp4", "gif")
@@ -119,6 +119,7 @@ class Film(NamedTuple):
         return {
             "return": self.episode.episode_return,
             "length": self.episode.length,
+            "cut": self.episode.cut,
             "file": str(self.path),
         }
 
@@ -152,12 +153,13 @@ def record(
     for name in names:
         check_output(directory / name, "--output", place.force)
     header, tensors = read_checkpoint(path)
+    header = as_named(header, games.env_id)
     agent = agent_from(header, tensors)
     games = replace(games, env_id=trusted_id(path, agent.spec.id, games.env_id))
-    kept = _best_games(agent, games) if picture.saliency is not None else None
     drawing = _drawing(agent, picture, games.policy, header.config.reward_transform)
     env = make_agent_env(agent, games.seed, games.env_id, games.env_args, render=True)
     try:
+        kept = _best_games(agent, games, env) if picture.saliency is not None else None
         shoot = _Shoot(agent, env, games, picture, drawing, kept, on_episode, on_frame)
         with threadpool_limits(1, user_api="blas"):
             films = _film(games, directory, names, shoot)
@@ -278,11 +280,27 @@ def _film(
     return films
 
 
-def _best_games(agent: Agent, games: Games) -> set[int] | None:
-    """Which of the games will be kept: saliency is dear, so they are played once without it."""
+def _best_games(agent: Agent, games: Games, filmed: Stream) -> set[int] | None:
+    """Which of the games will be kept: saliency is dear, so they are played once without it.
+
+    Args:
+        filmed: where they will be filmed; here too where there cannot be a second environment.
+
+    Raises:
+        ConfigError: the environment must not play a game twice.
+    """
     if games.best_of is None or games.best_of <= games.episodes:
         return None
-    env = make_agent_env(agent, games.seed, games.env_id, games.env_args)
+    if not filmed.replayable:
+        raise ConfigError(
+            f"--saliency with --best-of plays each game twice, and {agent.spec.id} says that it"
+            " must not be replayed",
+            "leave one of the two out",
+        )
+    try:
+        env = make_agent_env(agent, games.seed, games.env_id, games.env_args)
+    except EnvError:  # though it could be made before
+        env = filmed
     try:
         with threadpool_limits(1, user_api="blas"):
             played = play_episodes(
@@ -291,7 +309,10 @@ def _best_games(agent: Agent, games: Games) -> set[int] | None:
             )  # fmt: skip
             returns = [episode.episode_return for episode in played]
     finally:
-        env.close()
+        if env is filmed:
+            filmed.restart(games.seed)
+        else:
+            env.close()
     best = sorted(range(len(returns)), key=lambda i: (-returns[i], i))
     return set(best[: games.episodes])
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from a2c_cli.config.given import is_given
 from a2c_cli.config.text import from_dict, to_options
 from a2c_cli.errors import A2CError
 from a2c_cli.evaluation.statistics import human_normalized
@@ -170,7 +171,7 @@ def settings(comparison: Comparison) -> dict[str, Any]:
         {"label": label, "command": _command(group.runs[0], values),
          "seeds": ", ".join(str(run.seed) for run in group.runs[1:])}
         for label, group, values in zip(labels, comparison.groups, causes, strict=True)
-        if values is not None
+        if values is not None and not is_given(values["env"])
     ]  # fmt: skip
     return {"env_id": comparison.env_id, "labels": labels, "rows": rows, "commands": commands}
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from a2c_cli.config.given import is_given
 from a2c_cli.errors import CheckpointError, RunDirError, RunInUseError
 from a2c_cli.outside import open_regular, open_to_write
 from a2c_cli.runs.files import finished_name, replace_in
@@ -249,6 +250,8 @@ def _sweep_up(path: Path) -> None:
 
 def resume_command(path: Path, env_id: str, trackers: Sequence[str]) -> str:
     """What resumes a run, for a shell; what imports a module must be named again."""
+    if is_given(env_id):  # an object of Python's
+        return f"train(resume={str(path)!r}, env=...)"
     words = ["a2c", "train", "--resume", str(path)]
     words += ["--env", env_id] if ":" in env_id else []
     words += spell_trackers(trackers) if any(":" in name for name in trackers) else []

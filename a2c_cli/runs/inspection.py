@@ -64,9 +64,10 @@ def inspect(
     if weights or filters is not None:
         _look_at_weights(tensors, layout, network if weights else [], filters)
     if play:
-        from a2c_cli.runs.loading import trusted_id
+        from a2c_cli.runs.loading import as_named, trusted_id
 
         check_finite(tensors, path)
+        header = as_named(header, env_id)
         silent = _silent_units(header, tensors, play, trusted_id(path, header.spec.id, env_id))
         for layer in network:
             layer["silent"] = silent.get(layer["name"])

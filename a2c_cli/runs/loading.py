@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from a2c_cli.config.checks import EnvArg
+from a2c_cli.config.given import GIVE_AGAIN, Source, is_given, is_source
 from a2c_cli.config.text import from_toml
 from a2c_cli.envs.make import Stream, make_env
 from a2c_cli.envs.spec import EnvSpec
@@ -110,11 +111,44 @@ def check_env_id(found: str, named: str | None) -> None:
             f"the checkpoint was trained on {found!r}, not on {named!r}",
             f"--env {found!r}" if ":" in found else "leave --env out",
         )
+    if is_given(found) and named is None:
+        raise ConfigError(f"the checkpoint's environment {found} was given to train() as an object,"
+                          " not by an id", GIVE_AGAIN)  # fmt: skip
     if ":" in found and named is None:
         raise ConfigError(
             f"the checkpoint's environment {found!r} would import a Python module",
             f"if you trust it, name it: --env {found!r}",
         )
+
+
+def as_named(header: Header, named: str | None) -> Header:
+    """The header of an environment that was given as an object, under the id that it has by now.
+
+    Args:
+        named: as for `check_env_id`.
+    """
+    if named is None or not is_given(header.spec.id) or is_given(named):
+        return header
+    return dataclasses.replace(
+        header,
+        config=dataclasses.replace(header.config, env=named),
+        spec=dataclasses.replace(header.spec, id=named),
+    )
+
+
+def given_id(header: Header, source: Source) -> str:
+    """The id of a checkpoint's environment, for which an object stands in.
+
+    Raises:
+        ConfigError: no object can, or it cannot stand for one.
+    """
+    found = header.spec.id
+    if not is_source(source):
+        raise ConfigError(f"env= must be a gymnasium.Env or a function that makes one, not"
+                          f" {source!r:.100}")  # fmt: skip
+    if not is_given(found):
+        raise ConfigError(f"the checkpoint was trained on {found!r}, by its id", "leave env= out")
+    return found
 
 
 def trusted_id(path: Path, found: str, named: str | None) -> str | None:
@@ -150,6 +184,7 @@ def make_agent_env(
     env_args: Mapping[str, EnvArg] | None = None,
     *,
     render: bool = False,
+    source: Source | None = None,
 ) -> Stream:
     """The environment an agent was made for, or one like it.
 
@@ -157,25 +192,29 @@ def make_agent_env(
         env_id: the id as the user gave it; see `check_env_id`.
         env_args: arguments that take the place of the checkpoint's own, for another level or
             another difficulty with the same observations and actions.
+        source: the object that a given environment's id stands for.
 
     Raises:
         ConfigError: the id is another environment's, or would import a module unasked.
         EnvError: the environment here is not the one the checkpoint describes.
     """
     spec = agent.spec
-    check_env_id(spec.id, env_id)
+    if source is None:
+        check_env_id(spec.id, env_id)
     changed = dataclasses.replace(spec, args={**spec.args, **(env_args or {})})
-    return make_saved_env(changed, seed=seed, render=render)
+    return make_saved_env(changed, seed=seed, render=render, source=source)
 
 
-def make_saved_env(spec: EnvSpec, *, seed: int, render: bool = False) -> Stream:
+def make_saved_env(
+    spec: EnvSpec, *, seed: int, render: bool = False, source: Source | None = None
+) -> Stream:
     """The environment of a checkpoint; whether its id may be followed has been asked before.
 
     Raises:
         EnvError: it cannot be made, or the one here is not the one the checkpoint describes.
     """
     try:
-        env = make_env(spec.id, spec.args, spec.wrappers, seed=seed, render=render)
+        env = make_env(spec.id, spec.args, spec.wrappers, seed=seed, render=render, source=source)
     except (UnknownEnvError, ConfigError) as error:  # nobody has typed it: not wrong usage
         raise EnvError(f"the checkpoint's environment: {error.message}", error.hint) from None
     found = env.spec

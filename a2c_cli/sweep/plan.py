@@ -71,7 +71,7 @@ class Trial:
 
     @property
     def env_id(self) -> str:
-        return self.config.env
+        return str(self.config.env)
 
     @property
     def seed(self) -> int:

@@ -81,6 +81,10 @@ def recording(result: Mapping[str, Any], *, json: bool) -> None:
         for film in result["episodes"]
     ]
     print_table(Results(), ("return", "steps", "file"), rows, left=2)
+    cut = sum(film["cut"] for film in result["episodes"])
+    if cut:
+        what = "the game was" if len(rows) == 1 else f"{cut} of {len(rows)} games were"
+        Results().put(Text(f"{what} cut by the limit of steps: not over, and worth more perhaps"))
 
 
 def inspection(result: Mapping[str, Any], *, json: bool) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from a2c_cli.config.given import is_instance
 from a2c_cli.config.settings import Settings
+from a2c_cli.envs.atari import AtariStream
+from a2c_cli.envs.make import Stream
+from a2c_cli.errors import ConfigError, EnvError
 from a2c_cli.evaluation.episodes import play_episodes, success_rate
 from a2c_cli.policies.agent import Agent
 from a2c_cli.rng import kept_globals, make_generator
@@ -17,6 +21,36 @@ _FEWEST_FOR_BEST = 20  # training episodes before their mean counts as a best
 
 class StopAskedError(Exception):
     """Unwinds an evaluation when the run is asked to stop; its only argument is the reason."""
+
+
+def check_second(config: Settings, agent: Agent, env: Stream) -> None:
+    """Whether there can be evaluations beside the environment that is learned from.
+
+    Raises:
+        ConfigError: they need a second one, and there is but one.
+    """
+    if not config.eval_every or isinstance(env, AtariStream):
+        return
+    why = ""
+    if is_instance(config.source):
+        why = "TrainConfig(env=...) is one object; a function could make more"
+    elif not env.replayable:
+        why = "it says that it must not be replayed, as a real device does"
+    else:
+        try:
+            with kept_globals():
+                _second(agent, config.seed, config).close()
+        except EnvError as error:
+            why = error.message
+    if why:
+        raise ConfigError(
+            f"--eval-every needs a second {env.spec.id} beside the one that is learned from: {why}",
+            "leave --eval-every out, and evaluate when the run has ended",
+        )
+
+
+def _second(agent: Agent, seed: int, config: Settings) -> Stream:
+    return make_agent_env(agent, seed, agent.spec.id, source=config.source)
 
 
 class Scorer:
@@ -66,7 +100,7 @@ class Scorer:
         """
         agent, episodes = self._agent, self._config.eval_episodes
         seed = int(make_generator(self._config.seed, 3, env_steps, number).integers(2**31))
-        with kept_globals(), contextlib.closing(make_agent_env(agent, seed, agent.spec.id)) as env:
+        with kept_globals(), contextlib.closing(_second(agent, seed, self._config)) as env:
             games = play_episodes(agent, episodes, seed=seed, env=env, watch=self._check_stop)
             played = list(games)
         mean = sum(episode.episode_return for episode in played) / len(played)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,10 @@ from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
 from a2c_cli.rng import kept_globals
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import METRICS, RunDir, new_run_path
-from a2c_cli.runs.loading import agent_from, make_saved_env, trusted_id
+from a2c_cli.runs.loading import agent_from, as_named, given_id, make_saved_env, trusted_id
 from a2c_cli.text import safe_text
 from a2c_cli.tracking.session import find_trackers
+from a2c_cli.training.best import check_second
 from a2c_cli.training.counters import Counters, Saved
 from a2c_cli.training.guards import Guards
 from a2c_cli.training.initial import take_weights
@@ -45,6 +47,7 @@ def train(
     changes: Mapping[str, Any] | None = None,
     env_id: str | None = None,
     fresh_episode: bool = False,
+    env: Any = None,
     asked: Collection[str] = (),
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], str | None] = lambda: None,
@@ -63,6 +66,7 @@ def train(
         env_id: of the run to resume; needed only if it imports a module (`module:Id`) and the
             run is not one's own: a checkpoint alone never has one imported.
         fresh_episode: resume with a new episode instead of replaying the one that was under way.
+        env: of a run to resume whose `TrainConfig(env=...)` was an object: the same once more.
         asked: settings of `config` that it is an error to leave without effect.
         on_progress: called a few times per second, and after every entry of metrics.jsonl.
         should_stop: asked after every step; `interrupted`, `terminated` or `hung up` saves and
@@ -71,6 +75,8 @@ def train(
     Raises:
         A2CError: see `errors`.
     """
+    if env is not None and resume is None:
+        raise ConfigError("env= is for resume=", "a new run: TrainConfig(env=...)")
     if (config is None) == (resume is None):
         raise ConfigError("give either a configuration or a run to resume, not both")
     if fresh_episode and resume is None:
@@ -81,7 +87,7 @@ def train(
     with threadpool_limits(1, user_api="blas"), same_threads(), contextlib.ExitStack() as stack:
         stack.enter_context(kept_globals())
         if resume is not None:
-            request = _Resume(Path(resume), path, changes or {}, env_id, fresh_episode)
+            request = _Resume(Path(resume), path, changes or {}, env_id, fresh_episode, env)
             training = _resumed(stack, request, caller)
         else:
             assert config is not None
@@ -104,6 +110,7 @@ class _Resume(NamedTuple):
     changes: Mapping[str, Any]
     env_id: str | None
     fresh_episode: bool
+    env: Any
 
 
 def _fresh(
@@ -120,6 +127,7 @@ def _fresh(
     if config.video_every:
         env.check_renders()
     learner, device = make_learner(config, env.spec)
+    check_second(config, learner.agent, env)
     note = take_weights(learner, config) if config.init_from else ""
     where = path if path is not None else new_run_path(config.env, config.seed)
     run = RunDir(where, config.env, config.tracker)
@@ -138,37 +146,45 @@ def _fresh(
 
 
 def _resumed(stack: contextlib.ExitStack, request: _Resume, caller: _Caller) -> Training:
-    path, branch, changes, env_id, fresh_episode = request
+    path, branch, changes, env_id, fresh_episode, env = request
     # The request is checked before the directory is touched, and the file read once it is ours.
     source = find_run(path, branch=branch is not None)
     header, _ = checkpoint.read_header(source)
-    env_id = trusted_id(source, header.spec.id, env_id)
-    config = changed(header, changes, env_id)
+    env_id = (
+        given_id(header, env) if env is not None else trusted_id(source, header.spec.id, env_id)
+    )
+    config = changed(as_named(header, env_id), changes, env_id)
     find_trackers(config.tracker)
     run = RunDir(source.parent if branch is None else branch, config.env, config.tracker)
     stack.callback(run.close)
     if branch is not None:
         _check_new(run)
     header, tensors = checkpoint.read_checkpoint(source)
-    before, config = header.config, changed(header, changes, env_id)
+    before, header = header.config, as_named(header, env_id)
+    config = replace(changed(header, changes, env_id), source=env)
     if "rng.policy" not in tensors:
         raise CheckpointError(
             f"{source} holds weights only: no run can be resumed from it",
             "a2c evaluate, record and inspect take it",
         )
-    agent_from(header, tensors)  # before a network is built as large as the header may say
-    env = make_saved_env(header.spec, seed=config.seed, render=config.video_every > 0)
-    stack.callback(env.close)
+    agent = agent_from(header, tensors)  # before a network is built as large as it may say
+    stream = make_saved_env(
+        header.spec, seed=config.seed, render=config.video_every > 0, source=env
+    )
+    stack.callback(stream.close)
+    check_second(config, agent, stream)
     if config.video_every:
-        env.check_renders()
+        stream.check_renders()
     try:
-        learner, device = make_learner(config, env.spec)
+        learner, device = make_learner(config, stream.spec)
         saved = Saved.of(header)
         counters = saved.counters(header)
         check_optimizer(tensors)
         check_stream(counters, tensors)
         clock = Clock(counters.env_steps, saved.elapsed)
-        training = Training(RunState(run, config, env, learner, counters, clock), device, *caller)
+        training = Training(
+            RunState(run, config, stream, learner, counters, clock), device, *caller
+        )
         stack.callback(training.close)
         training.resume_from(tensors, fresh_episode)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
@@ -182,7 +198,7 @@ def _resumed(stack: contextlib.ExitStack, request: _Resume, caller: _Caller) -> 
     lost = f"{missing:,} bytes of {METRICS} are missing; the run continues with what is left"
     notes = [lost] if missing else []
     training.reporter.note = "; ".join(filter(None, [*notes, budget_note(before, config)]))
-    if changes or branch is not None:
+    if changes or branch is not None or before.env != config.env:
         run.write_config(to_toml(config))
     training.open_trackers()
     return training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import tiny_envs
 from filming import film_games
 from numpy.typing import NDArray
 from PIL import Image
+from process import Outcome
 
 from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError
@@ -341,6 +344,41 @@ def test_an_output_that_cannot_be_a_film_is_refused(
     with pytest.raises(ConfigError, match="no kind that can be filmed"):
         film_games(cartpole_run / "last.safetensors", 1, output=tmp_path / name)
     assert [p.name for p in tmp_path.iterdir()] == ["there"]
+
+
+def test_the_best_games_of_an_environment_that_exists_once_are_filmed_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(env="tiny/Picture-v0", total_steps=20, network="4@8/8,8")
+    run = train(config, run_dir=tmp_path / "run").run_dir
+    options: dict[str, Any] = {"best_of": 3, "saliency": "gradient", "scale": 1}
+    usual = film_games(run, output=tmp_path / "x.mp4", **options)
+    built: list[int] = []
+    build = tiny_envs.Picture.__init__
+
+    def build_once(self: tiny_envs.Picture, **given: Any) -> None:
+        built.append(1)
+        if len(built) > 1:
+            raise RuntimeError("only one connection")
+        build(self, **given)
+
+    monkeypatch.setattr(tiny_envs.Picture, "__init__", build_once)
+    assert film_games(run, output=tmp_path / "x.mp4", **options) == usual
+    assert len(built) == 2  # it was tried
+    built.clear()
+    monkeypatch.setitem(tiny_envs.Picture.metadata, "replayable", False)
+    with pytest.raises(ConfigError, match="plays each game twice"):
+        film_games(run, output=tmp_path / "y.mp4", **options)
+
+
+def test_a_game_that_the_limit_has_cut_says_so(
+    cartpole_run: Path, tmp_path: Path, cli: Callable[..., Outcome]
+) -> None:
+    asked = ("record", cartpole_run, "--scale", 1, "--force", "--output", tmp_path / "x.mp4")
+    assert "the game was cut" in cli(*asked, "--max-steps", 5).stdout
+    assert "cut" not in cli(*asked).stdout
+    films = film_games(cartpole_run, 2, output=tmp_path, max_steps=12, scale=1)["episodes"]
+    assert [film["cut"] for film in films] == [film["length"] == 12 for film in films]
 
 
 def test_the_best_few_are_kept_under_the_numbers_of_their_games(

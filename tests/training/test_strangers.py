@@ -18,7 +18,7 @@ from compare_runs import stop_after
 from process import run_python
 
 from a2c_cli import TrainConfig, evaluate, train
-from a2c_cli.errors import EnvError
+from a2c_cli.errors import ConfigError, EnvError
 from a2c_cli.runs.checkpoint import read_checkpoint
 from a2c_cli.training.progress import Progress
 
@@ -93,6 +93,15 @@ def test_an_environment_is_built_once(tmp_path: Path) -> None:
     run("Plain", tmp_path / "p")
     assert once == evaluate(tmp_path / "p", 12)["returns"]
     assert peculiar_envs.Once.built > 1  # it was tried
+
+
+@pytest.mark.parametrize(("name", "why"), [("Once", "only one connection"), ("Device", "device")])
+def test_evaluations_beside_the_only_environment_are_refused_at_once(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"--eval-every needs a second odd/{name}-v0.*{why}"):
+        run(name, tmp_path / "r", eval_every=100)
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_real_device_is_evaluated_in_one_process(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-_LONGEST = 2000  # characters of a message; nobody reads more
+LONGEST = 2000  # characters of a message; nobody reads more
 
 
 def safe_text(text: str) -> str:
@@ -19,7 +19,7 @@ def safe_text(text: str) -> str:
 
 def message_text(text: str) -> str:
     """A message, which may quote a stranger's file, of a length that can be read."""
-    return safe_text(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")
+    return safe_text(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")
 
 
 def error_text(error: BaseException) -> str:

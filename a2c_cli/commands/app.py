@@ -15,7 +15,7 @@ from a2c_cli.commands import evaluate, inspect, plot, push, record, sweep, train
 from a2c_cli.commands.help import Group
 from a2c_cli.errors import A2CError
 from a2c_cli.terminal.signals import EXIT_CODES, Stopped, handled
-from a2c_cli.terminal.streams import finish, hush_threads, open_missing
+from a2c_cli.terminal.streams import finish, hush_threads, open_missing, settle
 from a2c_cli.text import error_text, message_text, safe_text
 from a2c_cli.version import VERSION
 
@@ -61,6 +61,7 @@ def main() -> None:
         if why and code == 0:
             code = _fail(f"the results cannot be written: {why}", "see where stdout goes", 1)
             finish()
+        settle()
     sys.exit(code)
 
 
@@ -69,7 +70,7 @@ def _run() -> int:
         if re.fullmatch(r"(--[a-z-]+=)?\s*", arg):  # an empty path would be the current directory
             return _fail(f"an argument is empty: {arg!r}", f"see `{_help_command()}`", 2)
     try:
-        return int(app(standalone_mode=False) or 0)
+        return int(app(standalone_mode=False, prog_name="a2c") or 0)
     except A2CError as error:
         return _fail(error.message, error.hint or f"see `{_help_command()}`", error.exit_code)
     except typer.TyperException as error:

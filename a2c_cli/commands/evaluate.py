@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Find the checkpoint, play, results."""
     from a2c_cli.runs.directory import find_checkpoint
-    from a2c_cli.terminal import console
+    from a2c_cli.terminal import console, prints
 
     raise_stopped()
     path = find_checkpoint(checkpoint)
@@ -53,7 +53,7 @@ def evaluate(
     from a2c_cli.evaluation.workers import available_cores
     from a2c_cli.terminal import results
 
-    with console.results_apart(), console.progress_bar("games", episodes, quiet) as bar:
+    with prints.results_apart(), console.progress_bar("games", episodes, quiet) as bar:
         result = play_and_sum_up(
             path,
             episodes,

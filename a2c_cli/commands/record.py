@@ -81,7 +81,7 @@ def record(
 ) -> None:  # fmt: skip
     """Find the checkpoint, play and film, results."""
     from a2c_cli.runs.directory import find_checkpoint
-    from a2c_cli.terminal import console
+    from a2c_cli.terminal import console, prints
 
     raise_stopped()
     path = find_checkpoint(checkpoint)
@@ -96,7 +96,7 @@ def record(
     )
     method = saliency_method or ("gradient" if saliency else None)
     picture = Picture(scale, fps, speed, overlay, method)
-    with console.results_apart(), console.progress_bar("games", games.played, quiet) as bar:
+    with prints.results_apart(), console.progress_bar("games", games.played, quiet) as bar:
         place = Place(output, format, force)
         result = film(path, games, picture, place, bar.advance, bar.count("frames"))
     results.recording(result, json=json)

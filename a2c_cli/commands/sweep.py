@@ -109,7 +109,7 @@ def sweep(
     from a2c_cli.evaluation.workers import available_cores
     from a2c_cli.sweep import cluster, local, plan, table
     from a2c_cli.sweep.drive import Backend, run_sweep
-    from a2c_cli.terminal import console
+    from a2c_cli.terminal import console, prints
 
     raise_stopped()
     lists = plan.parse_lists(set_ or [])
@@ -124,7 +124,7 @@ def sweep(
         sample=random,
     )
     if dry_run:
-        with console.results_apart():
+        with prints.results_apart():
             trials = plan.plan(request)
         table.show_plan(trials, json=json)
         return
@@ -140,7 +140,7 @@ def sweep(
     def announce(path: Path, left: int) -> None:
         console.say(f"sweep in {path}: {left:,} trial{'s' if left != 1 else ''} to run", quiet)
 
-    with console.results_apart(), console.Display(quiet) as display:
+    with prints.results_apart(), console.Display(quiet) as display:
         show = table.SweepReporter(display).show
         record, stopped = run_sweep(
             request, run_dir, make_backend, show, lambda: ask_to_stop(quiet), announce

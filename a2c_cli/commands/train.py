@@ -105,10 +105,10 @@ def train(
         return
 
     options.say_at_once(f"starting {resume or env}: loading torch", quiet)
-    from a2c_cli.terminal import console, live
+    from a2c_cli.terminal import console, live, prints
     from a2c_cli.training.engine import train as run_training
 
-    with console.results_apart(), console.Display(quiet) as display:
+    with prints.results_apart(), console.Display(quiet) as display:
         result = run_training(
             settings,
             run_dir=run_dir,
@@ -144,7 +144,7 @@ def _settings(
 
 def _resolved_toml(settings: TrainConfig, asked: Collection[str]) -> str:
     from a2c_cli.envs.make import run_settings
-    from a2c_cli.terminal import console
+    from a2c_cli.terminal import prints
 
-    with console.results_apart():
+    with prints.results_apart():
         return to_toml(run_settings(settings, asked))

@@ -5,9 +5,7 @@ Results go to stdout; everything that is talk goes to stderr.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import ctypes
 import json
 import math
 import os
@@ -16,11 +14,13 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
+from a2c_cli.terminal import streams
+from a2c_cli.terminal.prints import above
 from a2c_cli.text import message_text, safe_text
 
 if TYPE_CHECKING:
@@ -36,47 +36,7 @@ def say(text: str, quiet: bool = False) -> None:
     """A line of talk on stderr."""
     if not quiet:
         with contextlib.suppress(OSError):  # whoever listened may have gone away
-            print(message_text(text), file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def results_apart() -> Iterator[None]:
-    """Whatever environments print while work goes on, C libraries too, is talk: it goes to stderr.
-
-    From here on stdout takes what this module prints, and nothing else until the process has ended.
-    """
-    ours = sys.stdout
-    try:
-        real = ours.fileno() == 1 and sys.stderr.fileno() == 2
-    except (OSError, ValueError, AttributeError):
-        real = False
-    ours.flush()
-    kept = os.dup(1) if real else -1
-    if real:
-        os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    try:
-        yield
-    finally:
-        sys.stdout = ours
-        if real:
-            _flush_c()
-            os.dup2(kept, 1)
-            os.close(kept)
-            atexit.register(_silence)
-
-
-def _flush_c() -> None:
-    """What C libraries have printed so far goes where descriptor 1 leads now."""
-    with contextlib.suppress(Exception):
-        ctypes.CDLL(None).fflush(None)
-
-
-def _silence() -> None:
-    """What is still printed when the process ends is no result."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        os.dup2(2, 1)
+            print(message_text(text), file=streams.talk(), flush=True)
 
 
 class Display:
@@ -92,6 +52,7 @@ class Display:
         self._picture: Live | None = None
         self._last: RenderableType | None = None  # drawn, at `_width`
         self._width = 0
+        self._prints = contextlib.ExitStack()
 
     def __enter__(self) -> Display:
         return self
@@ -100,6 +61,7 @@ class Display:
         if self._picture is not None:
             with contextlib.suppress(OSError, SystemExit):
                 self._picture.stop()
+        self._prints.close()
 
     @property
     def live(self) -> bool:
@@ -128,8 +90,14 @@ class Display:
         if self._picture is None:
             from rich.live import Live  # imports more than most commands need
 
-            self._picture = Live(console=self._console, auto_refresh=False)
+            self._picture = Live(
+                console=self._console,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._picture.start()
+            self._prints.enter_context(above(self._console))
         width = self._console.width
         self._step_over_what_wrapped(width)
         self._last, self._width = picture, width
@@ -189,7 +157,7 @@ def progress_bar(what: str, total: int, quiet: bool = False) -> Iterator[Bar]:
     from rich.progress import TimeRemainingColumn as Left
 
     console = talk()
-    with Progress(
+    bar = Progress(
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn(what),
@@ -198,7 +166,10 @@ def progress_bar(what: str, total: int, quiet: bool = False) -> Iterator[Bar]:
         console=console,
         disable=quiet or not console.is_terminal or console.is_dumb_terminal,
         transient=True,
-    ) as bar:
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with bar, contextlib.nullcontext() if bar.disable else above(console):
         yield Bar(bar, total)
 
 
@@ -278,6 +249,22 @@ def print_json(record: Mapping[str, Any]) -> None:
     print(json.dumps(record, allow_nan=False), flush=True)
 
 
+class _Talk(Console):
+    """Stderr: as wide as the terminal that it leads to, wherever descriptors 0 to 2 lead."""
+
+    def __init__(self) -> None:
+        super().__init__(file=streams.talk(), highlight=False)
+
+    @property  # type: ignore[misc]
+    def size(self) -> ConsoleDimensions:
+        if not (self.is_dumb_terminal or {"COLUMNS", "LINES"} & set(os.environ)):
+            with contextlib.suppress(OSError, ValueError):
+                columns, lines = os.get_terminal_size(self.file.fileno())
+                if columns and lines:
+                    return ConsoleDimensions(columns, lines)
+        return super().size
+
+
 def talk() -> Console:
     """The console on stderr."""
-    return Console(stderr=True, highlight=False)
+    return _Talk()

@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from a2c_cli.terminal.streams import talk_descriptor
+
 REASONS = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "terminated",
@@ -96,7 +98,7 @@ def _next_one_kills() -> None:
     for number in REASONS:
         again = signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL
         signal.signal(number, again)
-    if os.isatty(2):
+    if os.isatty(talk_descriptor()):
         _write(_SHOW_CURSOR)
 
 
@@ -109,4 +111,4 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def _write(data: bytes) -> None:
     # Not through sys.stderr: its buffer may be in use by what the signal interrupted.
     with contextlib.suppress(OSError):
-        os.write(2, data)
+        os.write(talk_descriptor(), data)

@@ -118,8 +118,16 @@ class Prints(Plain):
 
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode)
-        print("python talks")
-        os.write(1, b"the system talks\n")
+        print("python talks in \x1b[31mred\x1b[0m\x1b]0;title\x07")
+        os.write(1, b"\x1b[2J\x1bcthe system talks\0\n" + b"x" * 100_000 + b"\n")
+
+
+class Crashes(Plain):
+    """Ends as C code does whose assertion has failed."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        os.write(2, b"assertion failed: world\n")
+        os.abort()
 
 
 class Exits(Plain):
@@ -179,6 +187,7 @@ for _kind in (
     Once,
     Moves,
     Prints,
+    Crashes,
     Exits,
     Torch,
     Scalar,

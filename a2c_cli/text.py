@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -22,6 +25,18 @@ def message_text(text: str) -> str:
     return safe_text(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")
 
 
+def folded(text: str, width: int) -> list[str]:
+    """A message in lines for a terminal, broken between words alone: never within a path.
+
+    What stands behind a name (`run        checkpoints/pong`) stays behind it.
+    """
+    name = re.match(r"\S+(?: \S+)? {2,}", text)
+    indent = " " * (len(name[0]) if name and len(name[0]) <= 12 else 2)
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [""]
+
+
 def error_text(error: BaseException) -> str:
     """An error of somebody else's code in one line: its kind, and what it says if it can."""
     kind = type(error).__name__
@@ -30,6 +45,19 @@ def error_text(error: BaseException) -> str:
     except Exception:
         said = "it cannot say why"
     return f"{kind}: {said}" if said else kind
+
+
+def plain_value(value: Any) -> str:
+    """A value of a settings file for people: on, off, none, 1,000, a=1."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}={plain_value(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain_value, value)) or "none"
+    if value is None:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def number(value: float | None, form: str = ",.2f", limit: float = math.inf) -> str:

@@ -16,7 +16,7 @@ from a2c_cli.commands.help import Group
 from a2c_cli.errors import A2CError
 from a2c_cli.terminal.signals import EXIT_CODES, Stopped, handled
 from a2c_cli.terminal.streams import finish, hush_threads, open_missing, settle
-from a2c_cli.text import error_text, message_text, safe_text
+from a2c_cli.text import error_text, folded, message_text, safe_text
 from a2c_cli.version import VERSION
 
 app = typer.Typer(
@@ -74,7 +74,7 @@ def _run() -> int:
     except A2CError as error:
         return _fail(error.message, error.hint or f"see `{_help_command()}`", error.exit_code)
     except typer.TyperException as error:
-        return _fail(error.format_message(), f"see `{_help_command()}`", error.exit_code)
+        return _fail(_said(error), f"see `{_help_command()}`", error.exit_code)
     except Stopped as stopped:
         return _fail(stopped.reason, "", EXIT_CODES[stopped.reason])
     except (typer.Abort, KeyboardInterrupt):
@@ -108,8 +108,26 @@ def _fail(message: str, hint: str, code: int) -> int:
     for label, text in (("error", message), ("hint", hint)):
         with contextlib.suppress(OSError):  # whoever listened may have gone away
             if text:
-                typer.echo(f"{label}: {message_text(' '.join(text.split()))}", err=True)
+                line = f"{label}: {message_text(' '.join(text.split()))}"
+                width = _width()
+                typer.echo("\n".join(folded(line, width) if width else [line]), err=True)
     return code
+
+
+def _width() -> int:
+    """Columns of the terminal that errors go to; 0 where they go elsewhere."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
+def _said(error: typer.TyperException) -> str:
+    """What is wrong with the command line, shorter than the parser says it."""
+    number = r"Input should be a valid (?:(integer)|number), unable to parse string as an? \w+"
+    return re.sub(
+        number, lambda m: f"it takes a {'whole ' if m[1] else ''}number", error.format_message()
+    )
 
 
 def _help_command() -> str:

@@ -27,7 +27,8 @@ presets = of(PRESETS)
 trackers = of((*TRACKERS, "none"))
 axes = of(("steps", "frames", "episodes", "time"))
 sets = of(("atari-5", "atari-57"))
-setting_names = of(f"{name}=" for name in settings())
+methods = of(("gradient", "perturbation"))
+films = of(("mp4", "gif"))
 
 
 def environments(incomplete: str) -> list[str]:
@@ -37,13 +38,34 @@ def environments(incomplete: str) -> list[str]:
     return of(known_ids())(incomplete)
 
 
+def setting_values(incomplete: str) -> list[str]:
+    """A setting with its equals sign, then its values one after the other, separated by commas."""
+    name, equals, values = incomplete.partition("=")
+    if not equals:
+        return of(f"{name}=" for name in settings())(incomplete)
+    complete = choices(name) if name in settings() else None
+    *before, last = values.split(",")
+    start = ",".join([f"{name}={before[0]}", *before[1:]]) + "," if before else f"{name}="
+    return [] if complete is None else [start + value for value in complete(last)]
+
+
 def checkpoints(incomplete: str) -> list[str]:
-    """Runs under ./checkpoints, shipped agents, and paths as the shell knows them."""
-    from a2c_cli.runs.directory import CHECKPOINTS, METRICS
+    """Shipped agents, runs under ./checkpoints, and paths as the shell knows them."""
     from a2c_cli.runs.shipped import shipped_names
 
-    runs = sorted(str(path.parent) for path in CHECKPOINTS.glob(f"*/{METRICS}"))
-    return of([*shipped_names(), *runs])(incomplete) or _paths(incomplete)
+    return of([*shipped_names(), *_found("metrics.jsonl")])(incomplete) or _paths(incomplete)
+
+
+def runs(incomplete: str) -> list[str]:
+    """Runs and sweeps under ./checkpoints, and paths as the shell knows them."""
+    return of([*_found("metrics.jsonl"), *_found("sweep.json")])(incomplete) or _paths(incomplete)
+
+
+def _found(name: str) -> list[str]:
+    """The directories under ./checkpoints that hold such a file."""
+    from a2c_cli.runs.directory import CHECKPOINTS
+
+    return sorted(str(path.parent) for path in CHECKPOINTS.glob(f"*/{name}"))
 
 
 def _paths(incomplete: str) -> list[str]:

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 ALL = "--help-all"
+BEGIN = "Begin with: a2c train --env CartPole-v1 --total-steps 12000"
 ARGUMENTS, OPTIONS = "Arguments", "Options"
 _EXAMPLES = "Examples:"
 _ALONE = 68  # columns, below which an option's meaning stands under its name
@@ -76,7 +77,7 @@ def split_help(text: str) -> tuple[str, list[str]]:
 def entries(command: Any) -> list[Entry]:
     """The options and arguments of a Typer command, in the order of their declaration."""
     return [_entry(param) for param in command.params if not getattr(param, "hidden", False)] + [
-        Entry("-h, --help", "Show this and exit.", "", OPTIONS)
+        Entry("--help, -h", "Show this and exit.", "", OPTIONS)
     ]
 
 
@@ -104,9 +105,10 @@ def _value(param: Any) -> str:
 
 def _range(param: Any) -> str:
     low, high = getattr(param, "min", None), getattr(param, "max", None)
-    if low is None or (high is None and low <= 1):  # of a count: everybody expects it
+    endless = high is None or high > 2**53
+    if low is None or (endless and low <= 1):  # of a count: everybody expects it
         return ""
-    return f" At least {low:g}." if high is None or high > 2**53 else f" From {low:g} to {high:g}."
+    return f" At least {low:g}." if endless else f" From {low:g} to {high:g}."
 
 
 def fold_command(text: str, width: int) -> list[str]:
@@ -147,9 +149,16 @@ def show(command: Any, name: str, *, everything: bool) -> None:
     for group in dict.fromkeys(entry.group for entry in wanted):
         rows = [(e.names, e.meaning, e.default) for e in wanted if e.group == group]
         _print_list(console, group, rows)
+    if commands:
+        console.print(Text(f"\n{BEGIN}", "dim"), soft_wrap=True)
     if len(wanted) < len(shown):
         rest = len(shown) - len(wanted)
         console.print(Text(f"\n{rest} more settings: {name} {ALL}", "dim"), soft_wrap=True)
+
+
+def _bound(text: str) -> str:
+    """A text whose equations (`0 = none`) are not broken at the end of a line."""
+    return re.sub(r"(\S+) = (\S+)", "\\1\xa0=\xa0\\2", text)
 
 
 def _print_list(console: Any, title: str, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -159,7 +168,10 @@ def _print_list(console: Any, title: str, rows: Sequence[tuple[str, str, str]]) 
 
     console.print(Text(f"\n{title}:", "bold"))
     texts = [
-        (Text(names, "cyan"), Text(meaning).append(f" ({default})" if default else "", "dim"))
+        (
+            Text(names, "cyan"),
+            Text(_bound(meaning)).append(f" ({default})" if default else "", "dim"),
+        )
         for names, meaning, default in rows
     ]
     if console.width < _ALONE:

@@ -46,7 +46,8 @@ Greedy = Annotated[
     bool,
     typer.Option(
         "--greedy/--sampled",
-        help="Take the most probable action, or sample from the policy.",
+        help="Take the most probable action, or sample from the policy. [dim](sampled)[/dim]",
+        show_default=False,
     ),
 ]
 Seed = Annotated[
@@ -56,6 +57,7 @@ TrustedEnv = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--env",
+        metavar="ID",
         help="The checkpoint's own environment; needed only if its id imports a module.",
         show_default=False,
     ),
@@ -64,7 +66,8 @@ EnvArgs = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
         "--env-arg",
-        help="key=value for gymnasium.make in place of the checkpoint's own (repeatable).",
+        metavar="KEY=V",
+        help="For gymnasium.make in place of the checkpoint's own (repeatable).",
         show_default=False,
     ),
 ]

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 def plot(
     runs: Annotated[
         Optional[list[Path]],  # noqa: UP045
-        typer.Argument(show_default=False, autocompletion=completion.checkpoints,
+        typer.Argument(show_default=False, autocompletion=completion.runs, metavar="RUN...",
                        help="Run directories, or directories with runs at any depth below."
                        " Left out: the newest run under ./checkpoints."),
     ] = None,
@@ -55,7 +55,7 @@ def plot(
     ] = None,
     evaluation: Annotated[
         Optional[list[Path]],  # noqa: UP045
-        typer.Option(show_default=False,
+        typer.Option(show_default=False, metavar="FILE.json",
                      help="What `a2c evaluate --json` printed, for the .html page (repeatable)."),
     ] = None,
     x: Annotated[
@@ -74,7 +74,8 @@ def plot(
                      help="A name for the runs of a path: as many as there are paths, in their"
                      " order (repeatable)."),
     ] = None,
-    title: Annotated[str, typer.Option(help="What stands above it all.", show_default=False)] = "",
+    title: Annotated[str, typer.Option(help="What stands above it all.", show_default=False,
+                                        metavar="TEXT")] = "",
     force: options.Force = False,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from a2c_cli.commands import options
+from a2c_cli.commands import completion, options
 from a2c_cli.commands.help import Command
 from a2c_cli.errors import ConfigError
 
@@ -32,7 +32,8 @@ def push(
     checkpoint: Annotated[
         Path,
         typer.Argument(help="A .safetensors file, a run directory (its best, else its last"
-                       " checkpoint), or the name of a shipped agent."),
+                       " checkpoint), or the name of a shipped agent.",
+                       autocompletion=completion.checkpoints),
     ],
     name: Annotated[str, typer.Argument(metavar="hf:USER/NAME", help="Where it goes.")],
     evaluation: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from a2c_cli.commands import options
+from a2c_cli.commands import completion, options
 from a2c_cli.commands.help import Command
 from a2c_cli.terminal.signals import raise_stopped
 
@@ -50,7 +50,7 @@ def record(
     ] = False,
     saliency_method: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="METHOD", show_default=False,
+        typer.Option(metavar="METHOD", show_default=False, autocompletion=completion.methods,
                      help="gradient, or perturbation: what blurring each place would change;"
                      " slower. Turns --saliency on. [dim](gradient)[/dim]"),
     ] = None,
@@ -71,7 +71,9 @@ def record(
     speed: Annotated[
         float, typer.Option(min=0.05, max=20, help="Times as fast as real.")
     ] = 1.0,
-    format: Annotated[str, typer.Option(help="mp4 or gif.")] = "mp4",
+    format: Annotated[
+        str, typer.Option(help="mp4 or gif.", metavar="KIND", autocompletion=completion.films)
+    ] = "mp4",
     max_steps: options.MaxSteps = None,
     force: options.Force = False,
     env: options.TrustedEnv = None,

@@ -46,23 +46,24 @@ def register(app: typer.Typer) -> None:
 def sweep(
     env: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Gymnasium id; module:Id imports yours (repeatable).",
+        typer.Option(help="Gymnasium id; module:Id imports yours (repeatable).", metavar="ID",
                      show_default=False, autocompletion=completion.environments),
     ] = None,
     envs: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="A set of games: atari-5 or atari-57.", show_default=False,
+        typer.Option(help="A set of games: atari-5 or atari-57.", show_default=False, metavar="SET",
                      autocompletion=completion.sets),
     ] = None,
     env_arg: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="key=value for gymnasium.make (repeatable).", show_default=False),
+        typer.Option(help="For gymnasium.make (repeatable).", show_default=False,
+                     metavar="KEY=V"),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="One run each: 0-4 or 0,3,7.")] = "0-4",
+    seeds: Annotated[str, typer.Option(help="One run each: 0-4 or 0,3,7.", metavar="LIST")] = "0-4",
     set_: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", show_default=False, autocompletion=completion.setting_names,
-                     help="key=v1,v2: a setting of `a2c train` and the values to try"
+        typer.Option("--set", show_default=False, autocompletion=completion.setting_values,
+                     metavar="KEY=V1,V2", help="A setting of `a2c train` and the values to try"
                      " (repeatable; every combination is tried)."),
     ] = None,
     random: Annotated[
@@ -78,7 +79,8 @@ def sweep(
     tracker: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Where the curves of every trial go besides its metrics.jsonl; as for"
-                     " train (repeatable).", show_default=False),
+                     " train (repeatable).", show_default=False,
+                     autocompletion=completion.trackers),
     ] = None,
     config: options.Config = None,
     preset: options.Preset = None,
@@ -87,12 +89,12 @@ def sweep(
         typer.Option(help="Where the sweep lives. [dim](under ./checkpoints, always the same for"
                      " the same request)[/dim]", show_default=False),
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="Processes here, or Ray tasks.")]
+    backend: Annotated[BackendName, typer.Option(help="local: processes here; ray: Ray tasks.")]
     = BackendName.local,
     ray_address: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="A running cluster: auto or host:port. [dim](a Ray of its own)[/dim]",
-                     show_default=False),
+                     metavar="ADDRESS", show_default=False),
     ] = None,
     jobs: Annotated[
         Optional[int],  # noqa: UP045

@@ -45,12 +45,13 @@ def train(
     ] = None,
     env: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Gymnasium id; module:Id imports yours.", show_default=False,
-                     autocompletion=completion.environments),
+        typer.Option(help="Gymnasium id; module:Id imports yours.", metavar="ID",
+                     show_default=False, autocompletion=completion.environments),
     ] = None,
     env_arg: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="key=value for gymnasium.make (repeatable).", show_default=False),
+        typer.Option(help="For gymnasium.make (repeatable).", show_default=False,
+                     metavar="KEY=V"),
     ] = None,
     seed: Annotated[
         Optional[int],  # noqa: UP045
@@ -64,7 +65,8 @@ def train(
     ] = None,
     resume: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Resume the run in this directory.", show_default=False),
+        typer.Option(help="Resume the run in this directory.", show_default=False,
+                     autocompletion=completion.runs),
     ] = None,
     fresh_episode: Annotated[
         bool,

@@ -28,6 +28,7 @@ from a2c_cli.plots.labels import asked, by_preset
 from a2c_cli.runs.directory import VIDEOS, find_checkpoint
 from a2c_cli.runs.inspection import inspect
 from a2c_cli.runs.metrics import SERIES, Run
+from a2c_cli.text import plain_value
 
 MOST_VIDEO = 32 * 2**20  # bytes of video in one page
 
@@ -70,7 +71,9 @@ def protocols(evaluations: Sequence[Evaluation]) -> list[str]:
     found: dict[str, None] = {}
     for e in evaluations:
         told = {"seed": e.seed, **e.protocol}
-        words = (f"{k.replace('_', ' ')} {v}" for k, v in told.items() if v is not None)
+        words = (
+            f"{k.replace('_', ' ')} {plain_value(v)}" for k, v in told.items() if v is not None
+        )
         found[f"{e.env_id}: {', '.join(words)}"] = None
     return list(found)
 
@@ -159,7 +162,7 @@ def settings(comparison: Comparison) -> dict[str, Any]:
     for group in comparison.groups:
         seeds = ", ".join(str(run.seed) for run in group.runs)
         config = {**group.runs[0].config, "seed": seeds}
-        configs.append({name: _setting(value) for name, value in config.items()})
+        configs.append({name: plain_value(value) for name, value in config.items()})
     rows = []
     for name in dict.fromkeys(name for config in configs for name in config):
         values = [config.get(name, "–") for config in configs]
@@ -180,13 +183,3 @@ def _command(run: Run, values: Mapping[str, Any]) -> str:
     preset, others = by_preset(run.config, values)
     named = [] if preset is None else ["--preset", preset]
     return shlex.join(["a2c", "train", *named, *to_options(from_dict(others))])
-
-
-def _setting(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, dict):
-        return ", ".join(f"{k}={_setting(v)}" for k, v in value.items()) or "–"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_setting, value)) or "–"
-    return f"{value:,}" if isinstance(value, int) else str(value)

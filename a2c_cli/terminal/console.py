@@ -21,7 +21,7 @@ from rich.text import Text
 
 from a2c_cli.terminal import streams
 from a2c_cli.terminal.prints import above
-from a2c_cli.text import message_text, safe_text
+from a2c_cli.text import folded, message_text, safe_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -80,7 +80,9 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line above the picture, however long: a picture would tear it."""
-        self._show(lambda: self._console.print(Text(message_text(text)), soft_wrap=True))
+        line = message_text(text)
+        lines = folded(line, self.width) if self._console.is_terminal else [line]
+        self._show(lambda: self._console.print(Text("\n".join(lines)), soft_wrap=True))
 
     def draw(self, picture: Callable[[], RenderableType]) -> None:
         """Put a picture in place of the last one; it is not made where nobody sees it."""

@@ -58,11 +58,11 @@ def _introduction(p: Progress) -> list[str]:
     frames = f" ({p.total_frames:,} frames)" if p.total_frames != p.total_steps else ""
     return [
         f"training on {p.env_id} {start}to {p.total_steps:,} steps{frames}",
-        *([f"sees     {p.summary}"] if p.summary else []),
-        f"device   {p.device}",
-        f"run      {p.run_dir}",
-        *(f"curves   {place}" for place in p.trackers),
-        *([f"note     {p.note}"] if p.note else []),
+        *([f"sees       {p.summary}"] if p.summary else []),
+        f"device     {p.device}",
+        f"run        {p.run_dir}",
+        *(f"curves     {place}" for place in p.trackers),
+        *([f"note       {p.note}"] if p.note else []),
     ]
 
 
@@ -102,9 +102,13 @@ def _progress_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
     bars = max(10, min(40, width - 22))
     done = round(bars * p.env_steps / max(p.total_steps, 1))
     # Told apart by their shape too: NO_COLOR has no colours.
-    bar = Text("━" * done, "green") + Text("╌" * (bars - done), "dim")
+    bar = Text.assemble(
+        ("━" * done, "green"),
+        ("╌" * (bars - done), "dim"),
+        f" {100 * p.env_steps / max(p.total_steps, 1):.1f} %",
+    )
     rows: list[tuple[str, str | Text]] = [
-        ("progress", bar + Text(f" {100 * p.env_steps / max(p.total_steps, 1):.1f} %")),
+        ("progress", bar),
         ("steps", f"{p.env_steps:,} of {p.total_steps:,}"),
     ]
     if p.total_frames != p.total_steps:
@@ -124,8 +128,12 @@ def _learning_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
     rows: list[tuple[str, str | Text]] = [
         ("return", f"{number(p.mean_return_100)} over the last {len(p.recent_returns)} episodes"),
         ("", _spark(p.recent_returns, width - 11)),
-        *([] if p.success_rate is None else [("success", f"{p.success_rate:.0%} of episodes")]),
-        ("best mean", f"{number(p.best_mean_return)} by {p.best_by}"),
+        *(
+            []
+            if p.success_rate is None
+            else [("success", f"{100 * p.success_rate:.0f} % of episodes")]
+        ),
+        ("best mean", _best(p)),
         ("episodes", f"{p.episodes:,}"),
     ]
     if not p.episodes:
@@ -140,8 +148,14 @@ def _learning_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
     ]
     if s.dead_units:
         layer, dead = max(s.dead_units.items(), key=lambda item: item[1])
-        rows.append(("dead units", f"{dead:.0%} of {layer}, the worst layer"))
+        rows.append(("dead units", f"{100 * dead:.0f} % of {layer}, the worst layer"))
     return [*rows, ("gradient", f"norm {s.grad_norm:.3g}, step size {s.learning_rate:.2g}")]
+
+
+def _best(p: Progress) -> str:
+    if p.best_mean_return is None:
+        return "none yet"
+    return f"{number(p.best_mean_return)} by {p.best_by}"
 
 
 def _spark(returns: Sequence[float], width: int) -> str:
@@ -162,7 +176,7 @@ def _line(p: Progress) -> str:
         f"return {number(p.mean_return_100)}"
         if p.episodes
         else f"reward {number(p.reward_rate, '.4g')} a step",
-        *([] if p.success_rate is None else [f"success {p.success_rate:.0%}"]),
+        *([] if p.success_rate is None else [f"success {100 * p.success_rate:.0f} %"]),
         f"best {number(p.best_mean_return)}",
     ]
     if p.stats is not None:
@@ -199,8 +213,10 @@ def train_result(result: TrainResult, *, json: bool, quiet: bool) -> None:
         say(f"error: the run diverged: {result.message}")
         say(f"hint: the last good checkpoint is {result.last}")
     elif not quiet:
-        best = f", best {result.best}" if result.best else ""
-        say(f"{result.stopped} after {result.env_steps:,} steps: {result.last}{best}")
+        say(f"{result.stopped} after {result.env_steps:,} steps")
+        say(f"last       {result.last}")
+        if result.best:
+            say(f"best       {result.best}")
     if result.stopped in EXIT_CODES:
         say(f"resume with: {result.resume_command}")
     elif result.stopped == "completed" and not (quiet or json):

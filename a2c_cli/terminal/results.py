@@ -17,7 +17,7 @@ from a2c_cli.terminal.console import (
     print_table,
     sparkline,
 )
-from a2c_cli.text import number, safe_text, short_count
+from a2c_cli.text import number, plain_value, safe_text, short_count
 
 if TYPE_CHECKING:
     from a2c_cli.plots.comparison import Comparison
@@ -47,7 +47,8 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
         rows.append(("random play", f"{result['random_mean']:,.2f}"))
         rows.append(("human-normalised", f"{100 * result['human_normalized']:,.0f} %"))
     shown = {k: v for k, v in result["protocol"].items() if v is not None}
-    rows.append(("protocol", ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in shown.items())))
+    told = (f"{k.replace('_', ' ')} {plain_value(v)}" for k, v in shown.items())
+    rows.append(("protocol", ", ".join(told)))
     print_rows(rows)
 
 
@@ -114,7 +115,7 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
     if result["filters"] is not None:
         print_rows([("filters", result["filters"])])
     Results().put(Text())
-    print_rows([(name, str(value)) for name, value in result["config"].items()])
+    print_rows([(name, plain_value(value)) for name, value in result["config"].items()])
 
 
 def _print_network(result: Mapping[str, Any]) -> None:
@@ -209,7 +210,7 @@ def _print_comparison(console: Results, comparison: Comparison) -> None:
         for group in comparison.groups:
             if metric in group.series:
                 values = [float(v) for v in group.series[metric].center]
-                bars = sparkline(values, 20) if unicode else "..."
+                bars = sparkline(values, max(5, min(20, console.width - 47))) if unicode else "..."
                 shown = (f"{values[0]:.3g}", bars, f"{values[-1]:.3g}")
                 metrics.add_row(mark(group.number, dots), metric.split("/")[-1], *shown)
     console.print(metrics)

@@ -21,11 +21,14 @@ def summarize_sight(spec: EnvSpec, layout: Layout, network: str) -> str:
     size = short_count(sum(math.prod(shape) for shape in layout.parameter_shapes().values()))
     seen = ", ".join(_seen(spec.parts)) or "the screen"
     as_what = "x".join(map(str, spec.obs_shape))
+    if spec.kind == "vector":
+        as_what = _numbers(as_what)
     if spec.pictures:
         pictures = " and ".join("x".join(map(str, shape)) for shape in spec.pictures)
-        as_what = f"{pictures} beside {spec.features:,} numbers"
+        as_what = f"{pictures} beside {_numbers(str(spec.features))}"
     return (
-        f"{spec.kind} observation: {seen}, as {as_what}; action: {_action(spec.action)};"
+        f"{spec.kind} observation: {seen}{'' if seen == as_what else f', as {as_what}'};"
+        f" action: {_action(spec.action)};"
         f" network: {network}, {size} parameters"
     )
 
@@ -39,10 +42,14 @@ def _seen(parts: Sequence[Part]) -> list[str]:
             "choices": f"one of {'x'.join(map(str, part.sizes))}",
             "bits": f"{shape} bits",
             "left out": "text (left out)",
-        }.get(part.kind, f"{shape or 1} numbers{_small(part)}")
+        }.get(part.kind, f"{_numbers(shape or '1')}{_small(part)}")
         seen.append(f"{part.name} {what}" if part.name else what)
     few = 6
     return seen if len(seen) <= few else [*seen[:few], f"{len(seen) - few} more parts"]
+
+
+def _numbers(count: str) -> str:
+    return f"{count} number{'s' if count != '1' else ''}"
 
 
 def _small(part: Part) -> str:

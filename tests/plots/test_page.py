@@ -195,7 +195,7 @@ def test_the_command_on_a_page_gives_the_same_settings_and_what_was_asked_for_is
     html = make_page(comparisons_of(run))
     found = re.search(r"<pre>(.*?)</pre>", html)
     assert found is not None
-    words = shlex.split(unescape(found[1]))
+    words = shlex.split(unescape(re.sub("<.*?>", "", found[1])))
     assert words[:2] == ["a2c", "train"]
     assert len(words) < 25  # not every setting
     again = cli(*words[1:], "--show-config")

@@ -77,6 +77,14 @@ def test_the_table_fits_the_terminal_and_shows_what_a_watcher_asks_for(width: in
         assert text in shown, text
 
 
+def test_what_is_not_done_yet_is_dim() -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(live.panel(BUSY, 80))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[32m━" in shown
+    assert "\x1b[2m╌" in shown
+
+
 def test_a_stream_without_episodes_shows_its_reward_rate() -> None:
     endless = dataclasses.replace(BUSY, episodes=0, recent_returns=(), mean_return_100=None)
     console = Console(width=80, file=io.StringIO())

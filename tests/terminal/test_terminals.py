@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from a2c_cli.terminal.console import Display
+from a2c_cli.text import folded
 
 TRAIN = ["train", "CartPole-v1", "--policy-step", "gradient", "--total-steps", "300"]
 ESCAPE = re.compile(r"\x1b\[\??([0-9;]*)([A-Za-z])")
@@ -121,6 +122,16 @@ def test_without_colours_progress_still_shows(tmp_path: Path) -> None:
     assert "╌" in shown  # not yet
 
 
+def test_a_message_is_broken_between_words_alone_and_stands_behind_its_name() -> None:
+    path = "checkpoints/" + "-".join(["name"] * 9)
+    lines = folded(f"run        one of {path} and a few more words behind it", 40)
+    assert lines[0] == "run        one of"
+    assert lines[1] == " " * 11 + path
+    assert all(line.startswith(" " * 11) for line in lines[1:])
+    assert max(map(len, lines[2:])) <= 40
+    assert folded("short", 40) == ["short"]
+
+
 @pytest.mark.slow
 def test_a_dumb_terminal_gets_lines(tmp_path: Path) -> None:
     shown = run_in_terminal(tmp_path, *TRAIN, TERM="dumb")
@@ -143,7 +154,9 @@ def test_without_a_terminal_no_table_is_cut(
      ("plot --x t", "time"),
      ("train --network na", "nature"), ("train --tracker tr", "trackio"),
      ("sweep --set gam", "gamma="), ("evaluate brea", "breakout"),
-     ("evaluate checkpoints/m", "checkpoints/mine")],
+     ("sweep --set network=mlp,n", "network=mlp,nature"), ("sweep --tracker te", "tensorboard"),
+     ("record --saliency-method p", "perturbation"), ("push po", "pong"),
+     ("train --resume c", "checkpoints/mine"), ("evaluate checkpoints/m", "checkpoints/mine")],
 )  # fmt: skip
 def test_a_shell_completes_values(
     cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str,

@@ -142,7 +142,7 @@ def test_record_reports_one_json_object(cli: Cli, breakout_run: Path, tmp_path: 
     )
     assert len(record["files"]) == len(record["episodes"]) == 2
     for file, episode in zip(record["files"], record["episodes"], strict=True):
-        assert set(episode) == {"return", "length", "file"}
+        assert set(episode) == {"return", "length", "file", "cut"}
         assert (episode["length"], episode["file"]) == (4, file)
         assert Path(file).stat().st_size > 0
 

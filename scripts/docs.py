@@ -32,6 +32,7 @@ from a2c_cli.version import VERSION
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 NEWEST = ".".join(VERSION.split(".")[:2])  # whose defaults need no mark
+_GAME = 2_500_000  # agent steps of a game, by default
 _PART = re.compile(r"(<!-- generated: ([\w. -]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -154,12 +155,14 @@ def _games(_: str) -> str:
     """Our newest numbers of each game beside what others have published."""
     published = json.loads((RESULTS / "published.json").read_text())["games"]
     rows = []
-    for result in _newest(read_results(), most_steps=2_500_000):
+    for result in _newest(read_results(), most_steps=_GAME):
         reference = reference_scores(result["env"])
         if reference is None:
             continue
         others = published.get(result["env"], {})
         mark = "" if result["defaults"] == NEWEST else f" ({result['defaults']})"
+        if result["total_steps"] != _GAME:
+            mark += f" after {result['total_steps'] / 1e6:g} M"
         rows.append(
             [
                 result["env"].removeprefix("ALE/").removesuffix("-v5"),

@@ -312,7 +312,8 @@ class TrainConfig(Generic[Absent]):
         "steps between evaluations during training; 0 = never", KEEPING, low=0
     )
     eval_episodes: int | Absent = setting(
-        "episodes of such an evaluation; one without an end is cut after 27,000 steps",
+        "episodes of such an evaluation; one that nothing ends is cut after --eval-every steps,"
+        " 1,000 to 27,000",
         KEEPING,
         low=1,
     )

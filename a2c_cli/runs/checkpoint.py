@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from a2c_cli.envs.spec import Count
-from a2c_cli.errors import CheckpointError, ConfigError, DamagedCheckpointError
+from a2c_cli.errors import CheckpointError, ConfigError, DamagedCheckpointError, UnknownEnvError
 from a2c_cli.outside import open_regular, parse_json
+from a2c_cli.policies.layout import Layout
 from a2c_cli.runs.header import Header, from_document, to_document
 from a2c_cli.runs.sizes import check_sizes
 from a2c_cli.text import first_problem, safe_text
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # headers are read without NumPy
     from numpy.typing import NDArray
 
 FORMAT_VERSION = 1
+_COPIES = 3  # of each weight: its own value, and two of the optimizer
 MAX_FILE = 4 * 2**30  # bytes
 _METADATA = {"format", "a2c", "sha256"}
 _MAX_HEADER = 4 * 2**20  # bytes; ours have a few tens of KB
@@ -80,6 +82,31 @@ def encode(header: Header, tensors: Tensors) -> bytes:
     arrays = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in tensors.items()}
     text = json.dumps({"format_version": FORMAT_VERSION, **to_document(header)}, allow_nan=False)
     return save(arrays, {"format": "pt", "a2c": text, "sha256": _digest(text, arrays)})
+
+
+def check_fits(header: Header, layout: Layout) -> None:
+    """Whether a run's checkpoints can be read again, asked before it begins.
+
+    Args:
+        header: of the first one.
+        layout: of its network.
+
+    Raises:
+        UnknownEnvError: its environment is larger than a checkpoint describes.
+    """
+    text = json.dumps(to_document(header), allow_nan=False)
+    weights = sum(math.prod(shape) for shape in layout.parameter_shapes().values())
+    try:
+        if len(json.dumps(text)) > _MAX_HEADER // 2:
+            raise ValueError("its description is too long")
+        if 4 * _COPIES * weights > MAX_FILE:
+            raise ValueError(f"the network has {weights:,} weights")
+        from_document(json.loads(text))
+    except (ConfigError, ValueError, KeyError) as error:
+        raise UnknownEnvError(
+            f"{header.spec.id} is larger than a checkpoint can hold: {error}",
+            "give it fewer actions, or smaller observations",
+        ) from None
 
 
 def weights_only(header: Header, tensors: Tensors) -> bytes:

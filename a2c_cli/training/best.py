@@ -10,12 +10,13 @@ from a2c_cli.config.settings import Settings
 from a2c_cli.envs.atari import AtariStream
 from a2c_cli.envs.make import Stream
 from a2c_cli.errors import ConfigError, EnvError
-from a2c_cli.evaluation.episodes import play_episodes, success_rate
+from a2c_cli.evaluation.episodes import MOST_STEPS, play_episodes, step_cap, success_rate
 from a2c_cli.policies.agent import Agent
 from a2c_cli.rng import kept_globals, make_generator
 from a2c_cli.runs.loading import make_agent_env
 from a2c_cli.training.counters import Counters
 
+_FEWEST_STEPS = 1000  # of an evaluation's game, at least, before it is cut
 _FEWEST_FOR_BEST = 20  # training episodes before their mean counts as a best
 
 
@@ -101,10 +102,18 @@ class Scorer:
         agent, episodes = self._agent, self._config.eval_episodes
         seed = int(make_generator(self._config.seed, 3, env_steps, number).integers(2**31))
         with kept_globals(), contextlib.closing(_second(agent, seed, self._config)) as env:
-            games = play_episodes(agent, episodes, seed=seed, env=env, watch=self._check_stop)
+            games = play_episodes(
+                agent, episodes, seed=seed, env=env, watch=self._check_stop,
+                max_steps=step_cap(env, None) and self._most_steps,
+            )  # fmt: skip
             played = list(games)
         mean = sum(episode.episode_return for episode in played) / len(played)
         return mean, success_rate(played)
+
+    @property
+    def _most_steps(self) -> int:
+        """Of a game that nothing ends: looking on must not take longer than learning by far."""
+        return min(MOST_STEPS, max(_FEWEST_STEPS, self._config.eval_every))
 
     def _check_stop(self, *step: object) -> None:
         reason = self._should_stop()

@@ -14,9 +14,11 @@ from a2c_cli.config.settings import TrainConfig
 from a2c_cli.config.text import to_toml
 from a2c_cli.envs.make import open_run
 from a2c_cli.errors import CheckpointError, ConfigError, RunDirError
+from a2c_cli.policies.layout import make_layout
 from a2c_cli.rng import kept_globals
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.directory import METRICS, RunDir, new_run_path
+from a2c_cli.runs.header import Header
 from a2c_cli.runs.loading import agent_from, as_named, given_id, make_saved_env, trusted_id
 from a2c_cli.text import safe_text
 from a2c_cli.tracking.session import find_trackers
@@ -126,6 +128,7 @@ def _fresh(
     find_trackers(config.tracker)
     if config.video_every:
         env.check_renders()
+    checkpoint.check_fits(Header(config, env.spec), make_layout(config, env.spec))
     learner, device = make_learner(config, env.spec)
     check_second(config, learner.agent, env)
     note = take_weights(learner, config) if config.init_from else ""

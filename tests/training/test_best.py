@@ -42,6 +42,18 @@ def test_the_best_is_an_evaluation_that_a_second_one_confirmed(
     assert 1 <= confirmations < 9  # some evaluations are no better than the best
 
 
+def test_evaluations_of_a_stream_without_an_end_are_as_long_as_what_lies_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("a2c_cli.training.best._FEWEST_STEPS", 20)
+    settings: dict[str, Any] = {"total_steps": 100, "eval_episodes": 2, "policy_step": "gradient"}
+    for name, every, reward in (("Endless", 10, 20.0), ("Endless", 50, 50.0), ("Mortal", 50, 20.0)):
+        run = tmp_path / f"{name}{every}"
+        train(TrainConfig(env=f"tiny/{name}-v0", eval_every=every, **settings), run_dir=run)
+        means = [m["eval/mean_reward"] for m in metrics(run) if "eval/mean_reward" in m]
+        assert means == [reward] * (100 // every)
+
+
 def test_a_lucky_draw_is_not_called_best(tmp_path: Path) -> None:
     """Few episodes of a bandit vary much: some first means must not hold, and then do not count."""
     run = tmp_path / "run"

@@ -15,6 +15,7 @@ import peculiar_envs
 import pytest
 import torch
 from compare_runs import stop_after
+from gymnasium import spaces
 from process import run_python
 
 from a2c_cli import TrainConfig, evaluate, train
@@ -93,6 +94,25 @@ def test_an_environment_is_built_once(tmp_path: Path) -> None:
     run("Plain", tmp_path / "p")
     assert once == evaluate(tmp_path / "p", 12)["returns"]
     assert peculiar_envs.Once.built > 1  # it was tried
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "why"),
+    [
+        (spaces.Box(0, 1, (1,)), spaces.Discrete(2**20 + 1), "the action sizes are out of range"),
+        (spaces.MultiDiscrete([2] * 20_000), spaces.Discrete(2), "20000|10000"),
+        (spaces.Box(0, 1, (1,)), spaces.Box(0, 0.123456, (150_000,)), "too long"),
+        (spaces.Discrete(10**9), spaces.Discrete(2), "weights"),
+    ],
+)
+def test_what_a_checkpoint_cannot_hold_is_refused_before_a_run_begins(
+    tmp_path: Path, observations: Any, actions: Any, why: str
+) -> None:
+    env = peculiar_envs.Plain()
+    env.observation_space, env.action_space = observations, actions
+    with pytest.raises(EnvError, match=f"<Plain> is larger than a checkpoint can hold: .*({why})"):
+        train(TrainConfig(env=env, total_steps=9), run_dir=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize(("name", "why"), [("Once", "only one connection"), ("Device", "device")])

@@ -289,7 +289,7 @@ def test_every_setting_has_one_option_spelt_like_it_and_every_option_is_document
     options = train_options()
     own = {"run_dir", "resume", "fresh_episode", "config", "preset", "show_config", "json", "quiet",
            "help", "help_all", "env_id"}  # fmt: skip
-    fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"unused"}
+    fields = {f.name for f in dataclasses.fields(TrainConfig)} - {"source", "unused"}
     named = {"env_arg" if name == "env_args" else name for name in fields}
     assert set(options) - own == named
     for name in named:

@@ -67,6 +67,11 @@ def number(value: float | None, form: str = ",.2f", limit: float = math.inf) -> 
     return format(value, form if abs(value) < limit else ".3g")
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share as people write it: 40 %."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def short_count(value: float) -> str:
     """A large number in three digits: 0, 500, 20k, 0.5M, 1.2B."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

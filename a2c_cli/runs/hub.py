@@ -48,7 +48,9 @@ def hub_name(text: str) -> HubName | None:
         return None
     match = _NAME.fullmatch(text)
     if match is None:
-        raise ConfigError(f"{text!r} is no name on the Hub", "give hf:user/name, or @revision too")
+        raise ConfigError(
+            f"{text!r} is no name on the Hub", "give hf:user/name, or hf:user/name@revision"
+        )
     return HubName(match[1], match[2])
 
 

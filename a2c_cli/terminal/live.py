@@ -13,7 +13,7 @@ from rich.text import Text
 
 from a2c_cli.terminal.console import Display, print_json, say, sparkline
 from a2c_cli.terminal.signals import EXIT_CODES
-from a2c_cli.text import duration, number, short_count
+from a2c_cli.text import duration, number, percent, short_count
 
 if TYPE_CHECKING:
     from a2c_cli.training.progress import Progress, TrainResult
@@ -131,7 +131,7 @@ def _learning_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
         *(
             []
             if p.success_rate is None
-            else [("success", f"{100 * p.success_rate:.0f} % of episodes")]
+            else [("success", f"{percent(p.success_rate)} of episodes")]
         ),
         ("best mean", _best(p)),
         ("episodes", f"{p.episodes:,}"),
@@ -148,7 +148,7 @@ def _learning_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
     ]
     if s.dead_units:
         layer, dead = max(s.dead_units.items(), key=lambda item: item[1])
-        rows.append(("dead units", f"{100 * dead:.0f} % of {layer}, the worst layer"))
+        rows.append(("dead units", f"{percent(dead)} of {layer}, the worst layer"))
     return [*rows, ("gradient", f"norm {s.grad_norm:.3g}, step size {s.learning_rate:.2g}")]
 
 
@@ -176,7 +176,7 @@ def _line(p: Progress) -> str:
         f"return {number(p.mean_return_100)}"
         if p.episodes
         else f"reward {number(p.reward_rate, '.4g')} a step",
-        *([] if p.success_rate is None else [f"success {100 * p.success_rate:.0f} %"]),
+        *([] if p.success_rate is None else [f"success {percent(p.success_rate)}"]),
         f"best {number(p.best_mean_return)}",
     ]
     if p.stats is not None:

@@ -53,12 +53,14 @@ def evaluation(result: Mapping[str, Any], *, json: bool) -> None:
 
 
 def _games(result: Mapping[str, Any]) -> str:
+    many = "game" if result["episodes"] == 1 else "games"
     if not result["cut"]:
-        return f"{result['episodes']:,} whole games"
-    steps = sum(result["lengths"])
+        return f"{result['episodes']:,} whole {many}"
+    which = "" if result["cut"] == result["episodes"] else f"{result['cut']:,} of them "
+    rate = sum(result["returns"]) / sum(result["lengths"])
     return (
-        f"{result['episodes']:,} games, {result['cut']:,} of them cut after"
-        f" {result['protocol']['step_cap']:,} steps ({sum(result['returns']) / steps:.4g} a step)"
+        f"{result['episodes']:,} {many}, {which}cut after"
+        f" {result['protocol']['step_cap']:,} steps ({rate:.4g} a step)"
     )
 
 

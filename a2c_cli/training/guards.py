@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from a2c_cli.text import percent
+
 FIRST = 20  # episodes at the start, whose policy is still nearly uniform
 _FAIR_SHARE = 0.5  # of the budget, after which something should have been learned
 _MANY = 100  # episodes, without which that cannot be said
@@ -85,7 +87,7 @@ class Guards:
             if known and spent >= _FAIR_SHARE and len(returns) >= _MANY:
                 now, then = statistics.fmean(returns), statistics.fmean(self.first_returns)
                 warnings["random"] = (
-                    f"after {spent:.0%} of the budget the mean return is {now:.4g}, no better than"
+                    f"after {percent(spent)} of the budget the mean return is {now:.4g}, no better than"
                     f" the untrained policy's {then:.4g}; try a longer --n-steps, another"
                     " --learning-rate, or more --total-steps where rewards are rare"
                 )
@@ -128,7 +130,7 @@ class Guards:
         layers = {k.removeprefix(_LAYER): v for k, v in entry.items() if k.startswith(_LAYER)}
         worst = max(layers, key=lambda name: layers[name], default="a layer")
         return {
-            "blind": f"{share:.0%} of the units of {worst} are dead: the network is blind, and"
+            "blind": f"{percent(share)} of the units of {worst} are dead: the network is blind, and"
             " ReLU units do not come back; start again with another --seed, a smaller"
             " --learning-rate, or more --calibration-steps"
         }
@@ -138,7 +140,7 @@ class Guards:
         cure = "try a larger --entropy-coef, a smaller --learning-rate, or --optimizer rmsprop"
         if top is not None and top > _ONE_ACTION:
             return {
-                "action": f"one action is taken {top:.1%} of the time: the policy no longer"
+                "action": f"one action is taken {percent(top, 1)} of the time: the policy no longer"
                 f" explores, and its gradient vanishes; {cure}"
             }
         if max_entropy and entropy is not None and entropy < _COLLAPSED * max_entropy:
@@ -166,7 +168,7 @@ class Guards:
         if share <= _STANDS:
             return {}
         return {
-            "standstill": f"{share:.0%} of the natural steps were rejected by the line search: the"
+            "standstill": f"{percent(share)} of the natural steps were rejected by the line search: the"
             " policy stands still; try a larger --fisher-damping, more --cg-iterations or longer"
             " --n-steps"
         }

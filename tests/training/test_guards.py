@@ -38,7 +38,7 @@ def test_collapsed_entropy() -> None:
 
 def test_one_action() -> None:
     (text,) = watch({"train/top_action_share": 0.995}, POOR)
-    assert "99.5% of the time" in text
+    assert "99.5 % of the time" in text
     assert watch({"train/top_action_share": 0.995}, [9.0, 11.0] * 50) == []  # Freeway: always up
 
 
@@ -79,14 +79,14 @@ def test_a_layer_whose_units_are_dead() -> None:
     assert guards.check({**line, "train/dead_units": 0.4}, POOR, 0.1, MOST) == []
     line |= {"train/dead_units": 1.0, "train/dead_units_conv1": 1.0}
     (text,) = guards.check(line, POOR, 0.1, MOST)
-    assert "100% of the units of conv1 are dead: the network is blind" in text
+    assert "100 % of the units of conv1 are dead: the network is blind" in text
     assert guards.check(line, POOR, 0.1, MOST) == []
 
 
 def test_natural_steps_that_are_rejected() -> None:
     assert watch({"train/rejected_steps": 0.4}, POOR) == []
     (text,) = watch({"train/rejected_steps": 0.6}, POOR)
-    assert "60% of the natural steps were rejected" in text
+    assert "60 % of the natural steps were rejected" in text
     assert watch({"train/rejected_steps": 0.6}, [9.0, 11.0] * 50) == []
 
 

@@ -107,7 +107,8 @@ def _of_ale(env_id: str) -> bool:
 def try_out(env_id: str, place: Path) -> dict[str, Any]:
     """One environment, in this process: what it is, and how each command fared."""
     from a2c_cli import TrainConfig, evaluate, train
-    from a2c_cli.film.record import Games, Place, record
+    from a2c_cli.film.record import record
+    from a2c_cli.film.request import Games, Place
     from a2c_cli.runs.inspection import inspect
 
     config = TrainConfig(env=env_id, total_steps=STEPS, n_steps=64, log_every=100, threads=1,

@@ -89,8 +89,8 @@ def record(
     path = find_checkpoint(checkpoint)
     console.say(f"recording {path}", quiet)
     # Imports that take a second come after the first words.
-    from a2c_cli.film.record import Games, Picture, Place
     from a2c_cli.film.record import record as film
+    from a2c_cli.film.request import Games, Picture, Place
     from a2c_cli.terminal import results
 
     games = Games(

@@ -1,6 +1,6 @@
 """Films of an agent at play.
 
-- record:   record(): whole games to video files
+- record:   record(): whole games to video files; request: which, how, and where
 - filmer:   films of training itself
 - writer:   H.264 and gif files
 - camera:   frames on their way from an environment to a file

@@ -131,7 +131,8 @@ import sys
 from pathlib import Path
 from a2c_cli.evaluation.evaluate import evaluate
 from a2c_cli.runs.inspection import inspect
-from a2c_cli.film.record import Games, Place, record
+from a2c_cli.film.record import record
+from a2c_cli.film.request import Games, Place
 path = Path({str(breakout_run / "last.safetensors")!r})
 inspect(path)
 assert "gymnasium" in sys.modules

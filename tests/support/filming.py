@@ -7,7 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from a2c_cli.film.record import Games, Picture, Place, record
+from a2c_cli.film.record import record
+from a2c_cli.film.request import Games, Picture, Place
 
 
 def film_games(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ class GymStream:
         self._lent = lent
         self._env, self._guest, self._seed = env, guest or Guest(), seed
         parts = observation_parts(env.observation_space, env_id)
-        self._encoder = Encoder(parts, wrappers)
+        self._encoder, self._actions = Encoder(parts, wrappers), env.action_space
         encoder, action = self._encoder, action_spec(env.action_space, env_id)
         self._skip = 1 if encoder.kind == "vector" else int(wrappers.get("frame_skip", 1))
         self.on_frame: Callable[[NDArray[np.uint8]], None] | None = None
@@ -133,10 +134,29 @@ class GymStream:
                 obs, _ = self._env.reset(seed=seed)
         except (Exception, SystemExit) as error:
             raise refuse(f"{self.spec.id} raised in reset", error) from error
+        self._check_actions()
         self._obs = self._encode(obs, first=True)
         self._opening = zlib.crc32(self._obs.tobytes())
         self._emit_frame()
         return self._obs
+
+    def _check_actions(self) -> None:
+        """Some environments set their spaces in reset: the network has its outputs by then.
+
+        Raises:
+            EnvError: the actions are others than when it was built.
+        """
+        space = self._env.action_space
+        if space is self._actions:
+            return
+        now, built = action_spec(space, self.spec.id), self.spec.action
+        if dataclasses.replace(now, low=built.low, high=built.high) != built:
+            raise EnvError(
+                f"{self.spec.id} has other actions after its reset: {space}, at first"
+                f" {self._actions}",
+                "set action_space once, in __init__",
+            )
+        self._actions = space
 
     def restart(self, seed: int) -> None:
         """Go on as a stream of this seed would begin: the next `reset` is its first."""
@@ -172,7 +192,7 @@ class GymStream:
                 if isinstance(error, EnvError):
                     raise
                 raise refuse(f"{self.spec.id} raised in step", error) from error
-            if isinstance(info, dict) and "is_success" in info:
+            if isinstance(info, dict) and info.get("is_success") is not None:
                 self.success = bool(np.any(info["is_success"]))
             self._emit_frame()
             if terminated or truncated:

@@ -29,7 +29,10 @@ def observation_parts(space: spaces.Space[Any], env_id: str) -> tuple[Part, ...]
             raise _not_supported(env_id, space, path, found)
         parts.append(found)
     if not any(part.kind == "picture" or part.width for part in parts):
-        raise _not_supported(env_id, space, (), space)
+        raise UnknownEnvError(
+            f"{env_id} shows nothing: there is no number and no picture in its observations",
+            "give its observation_space a Box or a Discrete with something in it",
+        )
     return tuple(parts)
 
 
@@ -66,6 +69,10 @@ def _parts(space: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...],
         yield path, space
 
 
+def _is_real(space: spaces.Box) -> bool:
+    return bool(np.issubdtype(space.dtype, np.floating))
+
+
 def _is_text(space: spaces.Space[Any]) -> bool:
     """Whether it is of strings; some packages have spaces of their own for them (MiniGrid)."""
     return isinstance(space, spaces.Text) or getattr(space.dtype, "kind", "") == "U"
@@ -83,7 +90,7 @@ def _pixel_range(space: spaces.Box) -> tuple[float, float] | None:
     """The values that are black and white, where a space is one of pixels."""
     if space.dtype == np.uint8:
         return 0.0, 255.0
-    if not np.issubdtype(space.dtype, np.floating) or not space.shape:
+    if not np.issubdtype(space.dtype, np.floating) or not space.low.size:
         return None
     low, high = float(space.low.min()), float(space.high.max())
     same = low == float(space.low.max()) and high == float(space.high.min())
@@ -134,7 +141,7 @@ def action_spec(space: spaces.Space[Any], env_id: str) -> ActionSpec:
     if isinstance(space, spaces.MultiBinary):
         count = int(np.prod(space.shape))
         return ActionSpec("multidiscrete", (2,) * count, space.shape, dtype, start=(0,) * count)
-    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+    if isinstance(space, spaces.Box) and space.low.size and _is_real(space):
         low, high = (tuple(float(v) for v in b.ravel()) for b in (space.low, space.high))
         return ActionSpec("continuous", (len(low),), space.shape, dtype, low=low, high=high)
     raise UnknownEnvError(

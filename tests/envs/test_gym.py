@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from a2c_cli.envs.gym import GymStream
 from a2c_cli.envs.make import make_env, probe
+from a2c_cli.envs.spaces import action_spec, observation_parts
 from a2c_cli.envs.stream import ReplayError
 from a2c_cli.errors import A2CError, EnvError, UnknownEnvError
 
@@ -70,6 +71,15 @@ def test_a_space_without_a_network_is_a_clear_error(what: str, message: str) -> 
         with pytest.raises(UnknownEnvError, match=message) as caught:
             build()
         assert "wrap it" in caught.value.hint
+
+
+def test_boxes_without_numbers_are_refused_unless_there_are_others() -> None:
+    nothing, some = spaces.Box(-1, 1, (0,)), spaces.Box(-1, 1, (2,))
+    with pytest.raises(UnknownEnvError, match="shows nothing"):
+        observation_parts(nothing, "x")
+    with pytest.raises(UnknownEnvError, match="Box actions"):
+        action_spec(nothing, "x")
+    assert [p.width for p in observation_parts(spaces.Dict(a=nothing, b=some), "x")] == [0, 2]
 
 
 def test_whole_number_boxes_are_no_actions_here() -> None:

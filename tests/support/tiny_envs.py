@@ -28,12 +28,11 @@ class Bandit(gymnasium.Env[Any, Any]):
 
 
 class Telling(Bandit):
-    """Says of nearly every second episode whether it succeeded."""
+    """Says of about every second episode whether it succeeded."""
 
     def step(self, action: int) -> Any:
         obs, paid, *ends, info = super().step(action)
-        if self.np_random.random() < 0.5:
-            info["is_success"] = paid > 0
+        info["is_success"] = paid > 0 if self.np_random.random() < 0.5 else None
         return obs, paid, *ends, info
 
 

@@ -115,6 +115,22 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_a_run_begins(
     assert not (tmp_path / "r").exists()
 
 
+class Late(peculiar_envs.Plain):
+    """Sets its action space in reset, where it is too late."""
+
+    def reset(self, **options: Any) -> Any:
+        self.action_space = self.late
+        return super().reset(**options)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(2, True), (3, False)])
+def test_actions_that_change_in_reset_are_an_error(tmp_path: Path, size: int, fits: bool) -> None:
+    env = Late()
+    env.late = spaces.Discrete(size)  # type: ignore[attr-defined]
+    with contextlib.nullcontext() if fits else pytest.raises(EnvError, match="other actions after"):
+        train(TrainConfig(env=env, total_steps=9), run_dir=tmp_path / "r")
+
+
 @pytest.mark.parametrize(("name", "why"), [("Once", "only one connection"), ("Device", "device")])
 def test_evaluations_beside_the_only_environment_are_refused_at_once(
     tmp_path: Path, name: str, why: str

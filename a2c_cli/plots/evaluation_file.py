@@ -37,6 +37,7 @@ class Evaluation(BaseModel):
     max: _Number
     ci95: Annotated[list[_Number], Field(min_length=2, max_length=2)]
     protocol: dict[str, Any]
+    success_rate: Annotated[float, Field(ge=0, le=1)] | None = None  # none in older files
 
 
 def read_evaluation(path: Path) -> Evaluation:

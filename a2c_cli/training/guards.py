@@ -87,8 +87,8 @@ class Guards:
             if known and spent >= _FAIR_SHARE and len(returns) >= _MANY:
                 now, then = statistics.fmean(returns), statistics.fmean(self.first_returns)
                 warnings["random"] = (
-                    f"after {percent(spent)} of the budget the mean return is {now:.4g}, no better than"
-                    f" the untrained policy's {then:.4g}; try a longer --n-steps, another"
+                    f"after {percent(spent)} of the budget the mean return is {now:.4g}, no better"
+                    f" than the untrained policy's {then:.4g}; try a longer --n-steps, another"
                     " --learning-rate, or more --total-steps where rewards are rare"
                 )
             warnings |= self._critic(entry) | self._standstill(entry)
@@ -168,9 +168,9 @@ class Guards:
         if share <= _STANDS:
             return {}
         return {
-            "standstill": f"{percent(share)} of the natural steps were rejected by the line search: the"
-            " policy stands still; try a larger --fisher-damping, more --cg-iterations or longer"
-            " --n-steps"
+            "standstill": f"{percent(share)} of the natural steps were rejected by the line search:"
+            " the policy stands still; try a larger --fisher-damping, more --cg-iterations or"
+            " longer --n-steps"
         }
 
     def _remember(self, entry: Mapping[str, Any]) -> None:

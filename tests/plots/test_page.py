@@ -162,13 +162,17 @@ def test_an_evaluation_is_shown_as_it_was_printed(tmp_path: Path, cartpole_run: 
         assert value in page.texts, value
     assert "run/best.safetensors" in page.texts  # no directories above it
     assert "CartPole-v1: seed 1, rewards raw" in page.texts
+    assert "success" not in page.texts
+    file.write_text(json.dumps(EVALUATION | {"success_rate": 0.25}))
+    texts = Page(make_page(comparisons_of(cartpole_run), [read_evaluation(file)])).texts
+    assert {"success", "25 %"} <= set(texts)
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[]", "no json", '{"mean": 1}', "[" * 100_000,
      json.dumps(EVALUATION | {"mean": "1"}), json.dumps(EVALUATION | {"ci95": [1]}),
-     json.dumps(EVALUATION | {"max": 10**400}),
+     json.dumps(EVALUATION | {"max": 10**400}), json.dumps(EVALUATION | {"success_rate": 2.0}),
      json.dumps(EVALUATION | {"iqm": float("nan")}), json.dumps(EVALUATION | {"env_id": 1})],
 )  # fmt: skip
 def test_what_is_no_evaluation_is_refused(tmp_path: Path, text: str) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from a2c_cli.errors import A2CError
 from a2c_cli.text import error_text
 
+_LOCK = "a2c.lock"
 _ATTEMPTS = 5  # to start a process
 
 
@@ -55,6 +59,7 @@ class Workers:
         if preload and sys.platform == "linux":
             self._context = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload(list(preload))
+            _claim_directory()
         self._running: dict[int, tuple[BaseProcess, Connection]] = {}
 
     def start(self, number: int, function: Callable[..., Any], *args: Any) -> None:
@@ -120,6 +125,11 @@ class Workers:
             with contextlib.suppress(OSError):
                 pipe.send(message)
 
+    def kill(self) -> None:
+        """End every worker at once; `poll` tells that they have died."""
+        for process, _ in self._running.values():
+            process.kill()
+
     def close(self) -> None:
         """Leave no process behind."""
         for _, pipe in self._running.values():
@@ -139,6 +149,34 @@ class Workers:
         code = process.exitcode or 0
         process.close()
         return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+
+def _claim_directory() -> None:
+    """Lock the directory in which the server that forks listens; remove those of the killed.
+
+    multiprocessing makes it, and nobody removes it after `kill -9`. Only those with our lock in
+    them are removed, once it is free.
+    """
+    own = Path(util.get_temp_dir())
+    for lock in own.parent.glob(f"pymp-*/{_LOCK}"):
+        with contextlib.suppress(OSError), _opened(lock, os.O_RDWR) as handle:
+            if os.fstat(handle).st_uid == os.getuid():
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent)
+    with contextlib.suppress(OSError):  # without a lock it is as it would be without us
+        if not (own / _LOCK).exists():
+            handle = os.open(own / f"{_LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(handle, fcntl.LOCK_EX)  # as long as this process lives
+            os.rename(own / f"{_LOCK}.new", own / _LOCK)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _work(function: Callable[..., Any], args: tuple[Any, ...], pipe: Connection) -> None:

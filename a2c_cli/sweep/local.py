@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from a2c_cli.training.engine import Progress
 
 _GRACE = 30.0  # seconds in which a trial that was asked to stop should have saved
+_MORE = 5.0  # seconds after which one that could not end itself is killed
 _TELL_EVERY = 0.5  # seconds
 _PRELOAD = ["a2c_cli.sweep.trial"]  # what each trial would otherwise import anew
 
@@ -36,6 +38,7 @@ class LocalBackend:
     def __init__(self, jobs: int) -> None:
         self.capacity = jobs
         self._workers = Workers(_PRELOAD, _GRACE)
+        self._deadline = math.inf
 
     def open(self, directory: Path) -> None:
         """Set the directory in which the run directories lie."""
@@ -47,6 +50,8 @@ class LocalBackend:
 
     def poll(self, seconds: float) -> list[tuple[int, Event]]:
         """What has happened to which trial; waits up to `seconds` for something to happen."""
+        if time.monotonic() > self._deadline:
+            self._workers.kill()  # inside of C code not even its own thread could end it
         return [
             (index, message.value if isinstance(message, Returned) else message)
             for index, message in self._workers.poll(seconds)
@@ -55,6 +60,7 @@ class LocalBackend:
     def stop(self) -> None:
         """Ask all trials to save and end; `poll` tells when they have."""
         self._workers.send("stop")
+        self._deadline = time.monotonic() + _GRACE + _MORE
 
     def close(self) -> None:
         """Leave no process behind, however the sweep ends."""

@@ -3,5 +3,5 @@
 - console: talk, tables, bars, JSON; what is shown while work goes on
 - live:    a run as it goes; results: what commands found
 - signals: Ctrl-C, SIGTERM, a hang-up; streams: standard output that is closed or full
-- prints: what libraries print, cleaned by a process of its own; cleaner: that process
+- prints: what libraries print, between them and the terminal; cleaner: the process that is there
 """

@@ -1,4 +1,4 @@
-"""Text of libraries made clean, and the process that does so between them and the terminal."""
+"""What stands between libraries and the terminal: a process that cleans their text, and listens."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import codecs
 import contextlib
 import os
 import re
+import select
+import signal
 import time
 
 from a2c_cli.text import LONGEST, safe_text
@@ -49,16 +51,67 @@ class Cleaner:
         return safe_text(text) if len(text) <= room else f"{safe_text(text[:room])} ..."
 
 
-def main(encoding: str) -> None:
-    """Clean what comes on descriptor 0 and write it on 1; 2 gets a byte for every mark."""
-    cleaner, decoder = Cleaner(), codecs.getincrementaldecoder("utf-8")("replace")
+class Watch:
+    """Whether the process that prints still hears Ctrl-C and SIGTERM.
+
+    Inside of C code that does not come back Python runs no handler. So the C half of Python's own
+    tells this one of every signal, and the Python half tells it, by a zero, that it has run.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getppid()
+        self._unheard, self._last, self._said = 0, 0.0, False
+
+    @property
+    def waiting(self) -> float | None:
+        """Seconds until `act` should be called; None if there is nothing to wait for."""
+        return 0.1 if self._unheard else None
+
+    def take(self, numbers: bytes) -> None:
+        """Take in signals, and zeros."""
+        for number in numbers:
+            if number == 0:
+                self._unheard, self._said = 0, False
+            elif number in (signal.SIGINT, signal.SIGTERM):
+                self._unheard, self._last = self._unheard + 1, time.monotonic()
+
+    def act(self) -> None:
+        """Say that the first has not been heard; end the process if the second is not either."""
+        silent = time.monotonic() - self._last if self._unheard else 0.0
+        if self._unheard > 1 and silent > 1.0 and os.getppid() == self._process:
+            cursor = b"\x1b[?25h" if os.isatty(1) else b""  # a picture has hidden it
+            _write(cursor + b"error: killed, for it did not come back\n")
+            os.kill(self._process, signal.SIGKILL)
+            self._unheard = 0
+        elif self._unheard == 1 and silent > 3.0 and not self._said:
+            self._said = True
+            _write(b"stopping: waiting for a call that does not come back (once more to leave)\n")
+
+
+def main(encoding: str, signals: int) -> None:
+    """Clean what comes on descriptor 0 and write it on 1; 2 gets a byte for every mark.
+
+    Args:
+        encoding: of what is written.
+        signals: the descriptor for `Watch`.
+    """
+    cleaner, decoder, watch = Cleaner(), codecs.getincrementaldecoder("utf-8")("replace"), Watch()
     os.set_blocking(2, False)
-    while data := os.read(0, 2**16):
-        _write(cleaner.feed(decoder.decode(data)).encode(encoding, "replace"))
+    sources = [0, signals]
+    while 0 in sources:
+        for source in select.select(sources, [], [], watch.waiting)[0]:
+            data = os.read(source, 2**16)
+            if not data:
+                sources.remove(source)
+            elif source == signals:
+                watch.take(data)
+            else:
+                _write(cleaner.feed(decoder.decode(data)).encode(encoding, "replace"))
         if cleaner.marked:
             cleaner.marked = False
             with contextlib.suppress(OSError):
                 os.write(2, b".")
+        watch.act()
 
 
 def _write(data: bytes) -> None:

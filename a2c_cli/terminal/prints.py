@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, TextIO
 
 from a2c_cli.terminal import streams
 from a2c_cli.terminal.cleaner import Cleaner
+from a2c_cli.terminal.signals import note_unheard
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); import a2c_cli.terminal.cleaner as c; \
-c.main(sys.argv[2])"
+c.main(sys.argv[2], int(sys.argv[3]))"
 
 
 @contextlib.contextmanager
@@ -63,17 +64,19 @@ def _divert() -> None:
     if streams.talk() is not sys.stderr:
         return  # they do so already
     (read, write), (answers, answer), own = os.pipe(), os.pipe(), os.dup(2)
+    signals, noted = os.pipe()
     root, encoding = str(Path(__file__).parents[2]), sys.stderr.encoding
     with contextlib.suppress(OSError, ValueError):
         # In a session of its own: it ends when all who print have ended, not by Ctrl-C.
         subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, root, encoding],
-            stdin=read, stdout=own, stderr=answer, start_new_session=True,
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, root, encoding, str(signals)],
+            pass_fds=(signals,), stdin=read, stdout=own, stderr=answer, start_new_session=True,
         )  # fmt: skip
         sys.stderr.flush()
         os.dup2(write, 2)
         streams.take_for_talk(own, encoding, answers)
-    for descriptor in (read, write, answer):
+        note_unheard(noted)
+    for descriptor in (read, write, answer, signals):
         os.close(descriptor)
 
 

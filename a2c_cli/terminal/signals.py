@@ -1,9 +1,10 @@
 """Ctrl-C, SIGTERM and a hang-up: what a command does with them, at every stage of its life.
 
 Starting: one line and out, nothing has been begun. Training: finish the step, save, say how to
-resume. Evaluating, filming: `Stopped` unwinds what is open. A second signal always leaves at once,
-even from inside a C library that does not come back. A hang-up comes when the terminal is closed or
-its connection lost; under `nohup` it is ignored. The library itself installs no handler.
+resume. Evaluating, filming: `Stopped` unwinds what is open. A second signal leaves at once, and
+within seconds from inside a C library that does not come back (`cleaner.Watch`). A hang-up comes
+when the terminal is closed or its connection lost; under `nohup` it is ignored. The library itself
+installs no handler.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ REASONS = {
     signal.SIGHUP: "hung up",
 }
 EXIT_CODES = {reason: 128 + number for number, reason in REASONS.items()}
+_noted: list[int] = []  # where `note_unheard` leads
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -86,6 +88,17 @@ def ask_to_stop(quiet: bool = False) -> Callable[[], str | None]:
     return lambda: asked[0] if asked else None
 
 
+def note_unheard(descriptor: int) -> None:
+    """Write every signal there, from C, and a zero once it has been answered.
+
+    Whoever reads it can tell a process that hears nothing since C code does not come back.
+    """
+    if threading.current_thread() is threading.main_thread():
+        os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        _noted.append(descriptor)
+
+
 def _install(handler: Callable[[int, FrameType | None], None]) -> None:
     if threading.current_thread() is threading.main_thread():
         for number in _answered():
@@ -93,6 +106,9 @@ def _install(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def _next_one_kills() -> None:
+    with contextlib.suppress(OSError):
+        for descriptor in _noted:
+            os.write(descriptor, b"\0")
     # The default action needs no Python to run. A progress display has hidden the cursor.
     # A hang-up comes twice where both the shell and the terminal send one.
     for number in REASONS:

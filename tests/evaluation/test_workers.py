@@ -6,6 +6,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -86,6 +88,32 @@ def test_what_goes_wrong_in_a_worker_of_an_evaluation_is_raised_here(tmp_path: P
     # A fresh process does not know of this environment.
     with pytest.raises(EnvError, match="there is no environment 'tiny/Bandit-v0'"):
         evaluate(run / "last.safetensors", 2, jobs=2)
+
+
+def test_the_directory_of_a_killed_process_is_removed_by_the_next_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pymp-somebody-s").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = "from a2c_cli.evaluation.workers import Workers; Workers(['json']); print(flush=True)"
+    lives, *killed = (
+        subprocess.Popen(
+            [sys.executable, "-c", f"{program}; input()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for _ in range(3)
+    )  # fmt: skip
+    for process in (lives, *killed):
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in killed:
+        process.kill()
+        process.wait()
+    assert len(list(tmp_path.iterdir())) == 4
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(list(tmp_path.iterdir())) == 2
+    lives.communicate(b"\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["pymp-somebody-s"]
 
 
 def test_a_fork_server_that_dies_is_replaced() -> None:

@@ -5,6 +5,7 @@ Each is a corridor that is over after ten steps and goes wrong at its step numbe
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -54,6 +55,11 @@ class Trouble(gymnasium.Env[Any, Any]):
             match self._kind:
                 case "killed":
                     os.kill(os.getpid(), signal.SIGKILL)
+                case "dead":  # in C, for ever, with Python's lock in hand
+                    library, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(128)
+                    library.pthread_mutex_lock(mutex)
+                    os.write(2, b"dead\n")
+                    library.pthread_mutex_lock(mutex)
                 case "raise":
                     raise RuntimeError("the motor\nis on fire")
                 case "nan-reward":

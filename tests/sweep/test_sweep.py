@@ -641,9 +641,12 @@ def test_killed_trials_and_a_stopped_sweep_end_as_if_left_alone(
 
 
 @pytest.mark.slow
-def test_a_trial_that_does_not_come_back_is_named_and_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [("--env-arg", "pause=1e6"), ("--env-arg", "kind=dead")])
+def test_a_trial_that_does_not_come_back_is_named_and_ended(
+    tmp_path: Path, how: tuple[str, ...]
+) -> None:
     where = tmp_path / "sweep"
-    driver = Driver(tmp_path / "log", *slow_sweep(where, pause=1e6))
+    driver = Driver(tmp_path / "log", *slow_sweep(where), *how, "--env-arg", "at=5")
     until(lambda: (trial_dir(where, 0) / "last.safetensors").exists())
     time.sleep(1.0)
     processes = driver.children()

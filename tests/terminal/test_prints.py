@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from process import run_python
+from process import SUPPORT, run_python
 from rich.console import Console
 
 from a2c_cli.terminal.cleaner import MARK, Cleaner
@@ -112,6 +116,31 @@ def test_a_sweep_and_a_film_do_so_too(tmp_path: Path) -> None:
         assert done.code == 0, done.stderr
         assert "the system talks?" in done.stderr
         assert "\x1b" not in done.stderr + done.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_what_does_not_come_back(tmp_path: Path) -> None:
+    words = ["--env", "trouble_envs:trouble/Trouble-v0", "--env-arg", "kind=dead", "--run-dir", "r"]
+    train = [sys.executable, "-m", "a2c_cli", "train", *words, "--policy-step", "gradient"]
+    path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        train,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert process.stderr is not None
+    said = "nothing"
+    while said != "dead\n":
+        said = process.stderr.readline()
+        assert said
+    process.send_signal(signal.SIGINT)
+    while "does not come back" not in (said := process.stderr.readline()):
+        assert said
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == -signal.SIGKILL
+    assert process.stderr.read() == "error: killed, for it did not come back\n"
 
 
 @pytest.mark.slow

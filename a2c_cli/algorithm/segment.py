@@ -26,6 +26,7 @@ class Segment:
 
     def __init__(self, spec: EnvSpec, length: int) -> None:
         self._length = length
+        self._choices = np.array([] if spec.continuous else spec.action.sizes)
         self._obs = np.zeros((0, *spec.obs_shape), spec.obs_dtype)
         width = len(spec.action.sizes) if spec.action.kind == "multidiscrete" else 0
         if spec.continuous:
@@ -123,3 +124,5 @@ class Segment:
             if state[name].shape != view.shape or state[name].dtype != view.dtype:
                 raise ValueError(f"the segment's {name} have shape {state[name].shape}")
             view[...] = state[name]
+        if len(self._choices) and not ((self.actions >= 0) & (self.actions < self._choices)).all():
+            raise ValueError("the segment holds actions that there are not")

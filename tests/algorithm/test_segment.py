@@ -112,3 +112,15 @@ def test_a_state_of_another_segment_is_refused() -> None:
         Segment(SPECS["multidiscrete"], 5).set_state(state)
     with pytest.raises(KeyError):
         segment.set_state({k: v for k, v in state.items() if k != "rewards"})
+
+
+@pytest.mark.parametrize("action", [-1, 2**62])
+@pytest.mark.parametrize("name", [n for n, spec in SPECS.items() if not spec.continuous])
+def test_actions_that_there_are_not_are_refused(name: str, action: int) -> None:
+    segment = Segment(SPECS[name], 5)
+    fill(segment, name, 3)
+    state = segment.get_state(closed=False)
+    Segment(SPECS[name], 5).set_state(state)
+    state["actions"][1] = action
+    with pytest.raises(ValueError, match="actions that there are not"):
+        Segment(SPECS[name], 5).set_state(state)

@@ -54,7 +54,8 @@ def test_each_suffix_gives_such_a_file_and_always_the_same(sweep: list[Compariso
 
 
 def test_the_chart_of_returns_shows_curves_points_and_references(sweep: list[Comparison]) -> None:
-    axes = Figure().add_subplot()
+    figure = Figure()
+    axes = figure.add_subplot()
     draw_chart(axes, sweep[0], RETURNS, PAPER)
     points = [line for line in axes.lines if line.get_marker() == "."]
     assert len(points) == 6
@@ -66,7 +67,7 @@ def test_the_chart_of_returns_shows_curves_points_and_references(sweep: list[Com
     assert [text.get_text() for text in axes.texts] == ["random 1.7", "human 30.5"]
     assert axes.get_xlim() == (0, 10_000)
     [frames] = axes.child_axes
-    axes.get_figure(root=True).draw_without_rendering()
+    figure.draw_without_rendering()
     assert frames.get_xlim() == (0, 40_000)
     assert frames.get_xlabel() == "frames"
 

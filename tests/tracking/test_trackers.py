@@ -303,7 +303,7 @@ def test_a_tracker_from_outside_gets_what_metrics_jsonl_gets(
     done = toys("--env", "CartPole-v1", "--total-steps", 600, "--log-every", 200,
                 "--tracker", "toys:Toy", "--run-dir", "run")  # fmt: skip
     assert done.code == 0, done.stderr
-    assert "curves   CartPole-v1 in run/toy.jsonl" in done.stderr
+    assert "curves     CartPole-v1 in run/toy.jsonl" in done.stderr
     assert (run / "toy.jsonl").read_text() == (run / "metrics.jsonl").read_text()
 
 

@@ -165,7 +165,7 @@ def _show_rows(
 ) -> None:
     """Settings, best first: seeds, mean, IQM and the interval of the IQM."""
     console.print(Text(safe_text(title), "bold"))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("setting", overflow="fold")
     for name in ("runs", "mean", "IQM", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from a2c_cli.evaluation.scores import reference_scores
 from a2c_cli.evaluation.statistics import bootstrap_ci, iqm
-from a2c_cli.plots.labels import Likes, tell_apart
+from a2c_cli.plots.labels import Alike, tell_apart
 from a2c_cli.plots.view import STEPS, Axis, View
 from a2c_cli.runs.metrics import EVALUATIONS, SERIES, SUCCESS, WINDOW, FloatArray, Run
 
@@ -118,9 +118,9 @@ def compare(runs: Sequence[Run], view: View | None = None) -> tuple[list[Compari
     view = view or View()
     runs, without_end = _with_returns(runs)
     axis = view.axis(runs)
-    environments: dict[str, dict[tuple[str, str], Likes]] = {}
+    environments: dict[str, dict[tuple[str, str], Alike]] = {}
     for run in runs:
-        found = Likes(view.labels.get(run.path, ""), run)
+        found = Alike(view.labels.get(run.path, ""), run)
         likes = environments.setdefault(run.env_id, {}).setdefault(found.key, found)
         likes.runs.append(run)
     # One set of names for all environments: the same label has the same meaning in each.

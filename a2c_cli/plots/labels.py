@@ -12,11 +12,11 @@ from a2c_cli.config.text import to_dict
 from a2c_cli.runs.metrics import Run
 
 # Settings that nothing learned depends on, and the seed, do not set runs apart.
-_ALIKE = {"env", "seed"} | {n for n, f in settings().items() if f.metadata["group"] == KEEPING}
+_NEUTRAL = {"env", "seed"} | {n for n, f in settings().items() if f.metadata["group"] == KEEPING}
 _UNSET = "unset"
 
 
-class Likes:
+class Alike:
     """Runs of one environment that differ in their seed alone, or in what nothing depends on.
 
     Args:
@@ -56,7 +56,7 @@ class Likes:
         ]
 
 
-def tell_apart(parts: Sequence[Likes]) -> list[str]:
+def tell_apart(parts: Sequence[Alike]) -> list[str]:
     """The names of the settings that tell groups of one environment apart.
 
     Those that were asked for, where checkpoints say so: `policy_step` alone changes eight others.
@@ -103,7 +103,7 @@ def by_preset(
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: value for name, value in config.items() if name not in _ALIKE}
+    values = {name: value for name, value in config.items() if name not in _NEUTRAL}
     nested = values.pop("env_args", {})
     return values | (nested if isinstance(nested, dict) else {"env_args": nested})
 

@@ -144,7 +144,7 @@ def _learning_rows(p: Progress, width: int) -> list[tuple[str, str | Text]]:
     rows += [
         ("entropy", f"{s.entropy:.3f} nats{_of_maximum(p)}, β {s.entropy_coef:.2g}"),
         ("losses", f"policy {s.policy_loss:.3g}, value {s.value_loss:.3g}"),
-        ("critic", f"explains {s.explained_variance:.2f} of the returns' variance"),
+        ("critic", f"explains {s.explained_variance:.2f} of the variance"),
     ]
     if s.dead_units:
         layer, dead = max(s.dead_units.items(), key=lambda item: item[1])

@@ -87,7 +87,7 @@ def recording(result: Mapping[str, Any], *, json: bool) -> None:
     cut = sum(film["cut"] for film in result["episodes"])
     if cut:
         what = "the game was" if len(rows) == 1 else f"{cut} of {len(rows)} games were"
-        Results().put(Text(f"{what} cut by the limit of steps: not over, and worth more perhaps"))
+        Results().put(Text(f"{what} cut by the limit of steps before the end"))
 
 
 def inspection(result: Mapping[str, Any], *, json: bool) -> None:

@@ -38,6 +38,14 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
     train(TrainConfig(env="CartPole-v1", total_steps=1), run_dir=tmp_path_factory.mktemp("warm"))
 
 
+@pytest.fixture(autouse=True)
+def _hang_ups_are_heard() -> Iterator[None]:
+    """Under nohup they would be ignored, by all that is started here too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def assert_clear(text: str, *parts: str) -> None:
     """One error line with all parts, one hint, no traceback."""
     assert "Traceback" not in text

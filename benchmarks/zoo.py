@@ -65,7 +65,8 @@ def install(place: Path) -> None:
     mine = sysconfig.get_path("purelib")
     where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     theirs = subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip()
-    Path(theirs, "below.pth").write_text(f"{mine}\n")
+    # Not its path alone: what was installed with -e stands in files that only `site` reads.
+    Path(theirs, "below.pth").write_text(f"import site; site.addsitedir({mine!r})\n")
     for name in PACKAGES:
         if " " not in name:
             subprocess.run([python, "-m", "pip", "install", "--quiet", name], check=False)
@@ -270,7 +271,7 @@ def write(output: Path, rows: dict[str, dict[str, Any]]) -> None:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     result = {
-        "command": "python benchmarks/zoo.py",
+        "command": " ".join(["python benchmarks/zoo.py", *sys.argv[1:]]),
         "versions": found,
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "environments": len(rows),

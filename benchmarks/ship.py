@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from a2c_cli.runs import checkpoint
-from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.files import write_atomic
+from a2c_cli.runs.finding import find_checkpoint
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def inspect(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Find the checkpoint, read it, results."""
-    from a2c_cli.runs.directory import find_checkpoint
+    from a2c_cli.runs.finding import find_checkpoint
     from a2c_cli.runs.inspection import inspect as look
     from a2c_cli.terminal import console, results
 

@@ -49,7 +49,7 @@ def push(
 ) -> None:  # fmt: skip
     """Read the checkpoint, write the card, upload."""
     from a2c_cli.runs import checkpoint as files
-    from a2c_cli.runs.directory import find_checkpoint
+    from a2c_cli.runs.finding import find_checkpoint
     from a2c_cli.runs.hub import AGENT, CARD, EVALUATION, hub_name, upload
     from a2c_cli.terminal import console
 

@@ -82,7 +82,7 @@ def record(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Find the checkpoint, play and film, results."""
-    from a2c_cli.runs.directory import find_checkpoint
+    from a2c_cli.runs.finding import find_checkpoint
     from a2c_cli.terminal import console, prints
 
     raise_stopped()

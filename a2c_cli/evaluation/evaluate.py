@@ -26,7 +26,7 @@ from a2c_cli.policies.agent import Agent
 from a2c_cli.rng import make_generator
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
-from a2c_cli.runs.directory import find_checkpoint
+from a2c_cli.runs.finding import find_checkpoint
 from a2c_cli.runs.header import Header
 from a2c_cli.runs.loading import agent_from, as_named, given_id, make_agent_env, trusted_id
 

@@ -22,8 +22,8 @@ from a2c_cli.film.request import Games, Picture, Place, frame_rate, name_films
 from a2c_cli.film.writer import VideoWriter
 from a2c_cli.policies.agent import Agent, Decision
 from a2c_cli.runs.checkpoint import read_checkpoint
-from a2c_cli.runs.directory import find_checkpoint
 from a2c_cli.runs.files import check_output
+from a2c_cli.runs.finding import find_checkpoint
 from a2c_cli.runs.loading import agent_from, as_named, make_agent_env, trusted_id
 
 

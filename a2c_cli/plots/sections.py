@@ -25,7 +25,8 @@ from a2c_cli.plots.comparison import Comparison, summarize_group
 from a2c_cli.plots.evaluation_file import Evaluation
 from a2c_cli.plots.figures import caption, chart_svg, legend_mark
 from a2c_cli.plots.labels import asked, by_preset
-from a2c_cli.runs.directory import VIDEOS, find_checkpoint
+from a2c_cli.runs.directory import VIDEOS
+from a2c_cli.runs.finding import find_checkpoint
 from a2c_cli.runs.inspection import inspect
 from a2c_cli.runs.metrics import SERIES, Run
 from a2c_cli.text import plain_value

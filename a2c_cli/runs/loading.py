@@ -21,7 +21,8 @@ from a2c_cli.policies.agent import Agent
 from a2c_cli.policies.normalizer import normalizer_of
 from a2c_cli.runs import checkpoint
 from a2c_cli.runs.checkpoint import Tensors
-from a2c_cli.runs.directory import CONFIG, find_checkpoint
+from a2c_cli.runs.directory import CONFIG
+from a2c_cli.runs.finding import find_checkpoint
 from a2c_cli.runs.header import Header
 
 _FAR = 6.0  # standard deviations, beyond which no sampled action lies

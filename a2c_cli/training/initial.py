@@ -15,7 +15,7 @@ from a2c_cli.config.settings import Settings
 from a2c_cli.errors import ConfigError
 from a2c_cli.policies.layout import Layout
 from a2c_cli.runs import checkpoint
-from a2c_cli.runs.directory import find_checkpoint
+from a2c_cli.runs.finding import find_checkpoint
 from a2c_cli.runs.header import Header
 from a2c_cli.runs.loading import agent_from
 from a2c_cli.text import safe_text

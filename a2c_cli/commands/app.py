@@ -19,6 +19,13 @@ from a2c_cli.terminal.streams import finish, hush_threads, open_missing, settle
 from a2c_cli.text import error_text, folded, message_text, safe_text
 from a2c_cli.version import VERSION
 
+# As torch says it, and the loader of libraries below a limit of address space.
+_MEMORY = re.compile("(out of|can't allocate|[cC]annot allocate|not enough) memory|failed to map")
+_NO_MEMORY = (
+    "there is not enough memory",
+    "try a smaller network or --n-steps, or see `ulimit -v`",
+)
+
 app = typer.Typer(
     name="a2c",
     help="Train an advantage actor-critic online from a single stream of experience, then"
@@ -84,14 +91,17 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        return _fail("there is not enough memory", "try a smaller network or --n-steps", 1)
+        return _fail(*_NO_MEMORY, 1)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}", "check the place and its limits", 1)
     except Exception as error:
         said = error_text(error)
-        if re.search("out of memory|can't allocate memory|not enough memory", said):  # torch
-            return _fail("there is not enough memory", "try a smaller network or --n-steps", 1)
+        if _MEMORY.search(said):
+            return _fail(*_NO_MEMORY, 1)
+        if isinstance(error, ImportError):
+            package = (error.name or "it").partition(".")[0]
+            return _fail(f"a package cannot be loaded: {said}", f"install {package} again", 1)
         return _fail(f"unexpected {said}", "this is a bug; A2C_DEBUG=1 shows where", 1)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from process import Outcome
@@ -23,12 +25,13 @@ gymnasium.register("My-v0", CartPoleEnv, max_episode_steps=40)
 """
 
 
-def a2c(where: Path, *args: object) -> Outcome:
+def a2c(where: Path, *args: object, **popen: Any) -> Outcome:
     """`a2c ARGS` in a directory, with nothing that helps it to find this checkout."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [SCRIPT, *map(str, args)],
         capture_output=True, text=True, cwd=where, timeout=120, env={**env, "OMP_NUM_THREADS": "1"},
+        **popen,
     )  # fmt: skip
     return Outcome(done.returncode, done.stdout, done.stderr)
 
@@ -59,6 +62,33 @@ def test_an_error_is_one_line_and_a_hint(tmp_path: Path) -> None:
     assert (done.code, done.stdout) == (1, "")
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not limit address space")
+def test_too_little_address_space_for_torch_is_said(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (500 * 2**20, 500 * 2**20))
+
+    run = ("train", "--env", "CartPole-v1", "--run-dir", "run", "-q")
+    done = a2c(tmp_path, *run, preexec_fn=limit)
+    assert done.code == 1
+    assert done.stderr.splitlines()[-2] == "error: there is not enough memory"
+
+
+def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    package = tmp_path / "cv2"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('libGL.so.1: gone', name='cv2')")
+    run = ("-m", "a2c_cli", "train", "--env", "ALE/Pong-v5", "--run-dir", "run", "-q")
+    done = subprocess.run(
+        [sys.executable, *run], capture_output=True, text=True, cwd=tmp_path, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: a package cannot be loaded: ImportError: libGL.so.1: gone",
+        "hint: install cv2 again",
+    ]
 
 
 def test_an_environment_may_lie_in_the_current_directory(tmp_path: Path) -> None:

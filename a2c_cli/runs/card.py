@@ -11,7 +11,7 @@ from typing import Any
 
 from a2c_cli.config.text import to_toml
 from a2c_cli.runs.header import Header
-from a2c_cli.text import number, safe_text
+from a2c_cli.text import number, percent, safe_text
 
 
 def make_card(name: str, header: Header, evaluation: Mapping[str, Any] | None) -> str:
@@ -88,16 +88,20 @@ def _metadata(name: str, env: str, evaluation: Mapping[str, Any] | None) -> str:
 
 def _scores(header: Header, evaluation: Mapping[str, Any] | None) -> str:
     if evaluation is None:
-        count = len(header.recent_returns)
+        count, rate = len(header.recent_returns), header.success_rate
         return (
             f"Mean raw return of the last {count} training episodes:"
-            f" {number(header.mean_return_100)}. Not evaluated since."
+            f" {number(header.mean_return_100)}"
+            + ("" if rate is None else f"; {percent(rate)} of them succeeded")
+            + ". Not evaluated since."
         )
     low, high = evaluation["ci95"]
+    rate = evaluation.get("success_rate")
     protocol = {k: v for k, v in evaluation["protocol"].items() if v is not None}
     rows = {
         "episodes": f"{evaluation['episodes']}, {evaluation['policy']}, seed {evaluation['seed']}",
         "mean": f"{number(evaluation['mean'])} (95 % interval {number(low)} to {number(high)})",
+        **({} if rate is None else {"success": percent(rate)}),
         "median": number(evaluation["median"]),
         "IQM": number(evaluation["iqm"]),
         "range": f"{number(evaluation['min'])} to {number(evaluation['max'])}",

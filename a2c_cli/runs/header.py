@@ -68,6 +68,14 @@ class Header:
         returns = self.recent_returns
         return sum(returns) / len(returns) if returns else None
 
+    @property
+    def success_rate(self) -> float | None:
+        """Share of the last 100 episodes, of those that told, that succeeded; None if none told."""
+        told = self.progress.get("successes")
+        if not isinstance(told, list) or not told or not all(isinstance(t, bool) for t in told):
+            return None
+        return sum(told) / len(told)
+
     def layout(self) -> Layout:
         """The network that is described.
 

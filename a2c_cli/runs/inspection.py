@@ -118,6 +118,7 @@ def _training(header: Header) -> dict[str, Any]:
         "mean_return_100": header.mean_return_100,
         "best_mean_return": header.best_mean_return,
         "recent_returns": list(header.recent_returns),
+        "success_rate": header.success_rate,
     }
 
 

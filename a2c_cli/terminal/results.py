@@ -17,7 +17,7 @@ from a2c_cli.terminal.console import (
     print_table,
     sparkline,
 )
-from a2c_cli.text import number, plain_value, safe_text, short_count
+from a2c_cli.text import number, percent, plain_value, safe_text, short_count
 
 if TYPE_CHECKING:
     from a2c_cli.plots.comparison import Comparison
@@ -108,6 +108,8 @@ def inspection(result: Mapping[str, Any], *, json: bool) -> None:
              f" {len(result['recent_returns'])} episodes, best mean"
              f" {number(result['best_mean_return'])}"),
             *_spark(result["recent_returns"]),
+            *([] if result["success_rate"] is None
+              else [("success", f"{percent(result['success_rate'])} of the last episodes")]),
             ("resumable", "yes" if result["resumable"] else "no, it holds weights only"),
             ("versions", ", ".join(f"{k} {v}" for k, v in result["versions"].items())),
             ("sha256", result["sha256"]),

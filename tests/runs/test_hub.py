@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -150,4 +151,20 @@ def test_a_card_without_an_evaluation_says_so() -> None:
     card = make_card("hf:me/agent", header, None)
     assert "Not evaluated since" in card
     assert "mean_reward" not in card
+    assert "succeeded" not in card
+
+
+def test_a_card_says_how_many_episodes_succeeded() -> None:
+    path = find_shipped("hopper")
+    assert path is not None
+    header, _ = checkpoint.read_header(path)
+    told = dataclasses.replace(header, progress={"successes": [True, False, False, False]})
+    assert "; 25 % of them succeeded. Not" in make_card("hf:me/agent", told, None)
+    for junk in ("all", [1, 2], [], {"a": 1}, None):
+        assert dataclasses.replace(header, progress={"successes": junk}).success_rate is None
+    played = {
+        **dict.fromkeys(("mean", "std", "median", "iqm", "min", "max"), 1.0), "ci95": (0.0, 2.0),
+        "episodes": 4, "policy": "greedy", "seed": 0, "protocol": {}, "success_rate": 0.5,
+    }  # fmt: skip
+    assert "| success | 50 % |" in make_card("hf:me/agent", told, played)
     assert not is_downloaded(path)

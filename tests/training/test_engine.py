@@ -17,6 +17,7 @@ from a2c_cli import TrainConfig, evaluate, load_agent, train
 from a2c_cli.config.text import from_dict, from_toml, to_dict
 from a2c_cli.errors import A2CError, CheckpointError, ConfigError, EnvError, RunDirError
 from a2c_cli.runs.checkpoint import encode, read_checkpoint, read_header
+from a2c_cli.runs.inspection import inspect
 from a2c_cli.training.engine import Progress, TrainResult
 
 ONE = np.ones(1, np.float32)
@@ -66,6 +67,7 @@ def test_a_success_rate_is_of_the_episodes_that_told_and_a_resume_keeps_it(tmp_p
     told = [x["charts/episodic_success"] for x in lines if "charts/episodic_success" in x]
     assert 100 < len(told) < 160
     assert lines[-1]["rollout/success_rate"] == whole.success_rate == sum(told[-100:]) / 100
+    assert inspect(run / "last.safetensors")["success_rate"] == whole.success_rate
     assert [0.0 <= x["eval/success_rate"] <= 1.0 for x in lines if "eval/success_rate" in x]
 
 

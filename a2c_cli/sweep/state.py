@@ -62,6 +62,7 @@ class State:
     env_steps: int = 0
     steps_per_second: float = 0.0
     mean_return_100: float | None = None
+    success_rate: float | None = None  # where the environment tells; from the last checkpoint
     message: str = ""
     deaths: int = 0
 
@@ -78,6 +79,7 @@ class State:
         except CheckpointError:
             return
         self.env_steps, self.mean_return_100 = header.env_steps, header.mean_return_100
+        self.success_rate = header.success_rate
         # Stopped in the evaluation of the very last step, a run still owes that step's line.
         owes = header.progress.get("last_line", header.env_steps) != header.env_steps
         if header.env_steps >= self.total_steps and not owes:

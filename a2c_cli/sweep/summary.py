@@ -27,12 +27,12 @@ def sum_up(states: Sequence[State]) -> dict[str, Any]:
 
     Returns:
         `runs`: one record per trial. `summary`: by environment its best setting's `setting, seeds,
-        missing, mean, iqm, ci95` (95 % bootstrap interval of the IQM over seeds) and all of them
-        as `settings`, best first. `aggregate`: by setting `games, seeds, missing, mean, iqm, ci95`
-        of the human-normalised scores of all games with reference scores, pooled, interval
-        stratified by game (arXiv 2108.13264), best first; an interval is None where no game has
-        two seeds. `best`: the best setting over all environments, None where that cannot be told;
-        `best_note` says why.
+        missing, mean, iqm, ci95` (95 % bootstrap interval of the IQM over seeds), its mean
+        `success_rate` where the environment tells, and all of them as `settings`, best first.
+        `aggregate`: by setting `games, seeds, missing, mean, iqm, ci95` of the human-normalised
+        scores of all games with reference scores, pooled, interval stratified by game (arXiv
+        2108.13264), best first; an interval is None where no game has two seeds. `best`: the best
+        setting over all environments, None where that cannot be told; `best_note` says why.
     """
     found: dict[str, dict[str, list[State]]] = {}
     settings: dict[str, Mapping[str, Any]] = {}
@@ -43,7 +43,8 @@ def sum_up(states: Sequence[State]) -> dict[str, Any]:
     summary = {}
     for env_id, by_setting in found.items():
         rows = [
-            {"setting": settings[name], **_measure([group])} for name, group in by_setting.items()
+            {"setting": settings[name], **_measure([group]), "success_rate": _successes(group)}
+            for name, group in by_setting.items()
         ]
         rows.sort(key=_rank)
         summary[env_id] = {**rows[0], "settings": rows}
@@ -102,6 +103,7 @@ def _run(state: State) -> dict[str, Any]:
         "run_dir": str(state.run_dir),
         "env_steps": state.env_steps,
         "mean_return_100": state.mean_return_100,
+        "success_rate": state.success_rate,
         "stopped": None if state.stage in ("waiting", "running") else state.stage,
         "message": "" if state.stage in ("waiting", "running") else state.message,
     }
@@ -127,6 +129,13 @@ def _measure(groups: Sequence[Sequence[State]], normalized: bool = False) -> dic
     several = any(values.size > 1 for values in present)  # of one seed nothing is known
     interval = list(stratified_bootstrap_ci(present, iqm)) if several else None
     return {**counts, "mean": float(pooled.mean()), "iqm": iqm(pooled), "ci95": interval}
+
+
+def _successes(group: Sequence[State]) -> float | None:
+    """Mean success rate of the trials that completed; None where the environment does not tell."""
+    rates = [s.success_rate for s in group if s.stage == "completed"]
+    told = [rate for rate in rates if rate is not None]
+    return sum(told) / len(told) if told else None
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[int, float]:

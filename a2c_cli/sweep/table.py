@@ -18,7 +18,7 @@ from a2c_cli.evaluation.statistics import few_seeds_note
 from a2c_cli.sweep.plan import Trial, setting_text
 from a2c_cli.sweep.state import State
 from a2c_cli.terminal.console import Display, Results, print_table
-from a2c_cli.text import duration, number, safe_text
+from a2c_cli.text import duration, number, percent, safe_text
 
 _LOG_SECONDS = 30.0
 _COLUMNS = {"done": 5, "steps/s": 7, "mean": 7, "left": 9}  # beside the trial; 60 in all
@@ -163,21 +163,25 @@ def next_commands(record: Mapping[str, Any]) -> list[str]:
 def _show_rows(
     console: Results, title: str, rows: Sequence[Mapping[str, Any]], scale: float
 ) -> None:
-    """Settings, best first: seeds, mean, IQM and the interval of the IQM."""
+    """Settings, best first: seeds, mean, IQM and its interval; successes where any are known."""
     console.print(Text(safe_text(title), "bold"))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("setting", overflow="fold")
-    for name in ("runs", "mean", "IQM", "95 % interval"):
+    tells = any(row.get("success_rate") is not None for row in rows)  # an aggregate has none
+    for name in ("runs", "mean", "IQM", "95 % interval", *(["success"] if tells else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         runs = str(row["seeds"]) + (f"/{row['seeds'] + row['missing']}" if row["missing"] else "")
         if row["iqm"] is None:
-            cells = ("-", "-", "-")
+            cells: tuple[str, ...] = ("-", "-", "-")
         else:
             bounds = [_number(scale * bound) for bound in row["ci95"] or ()]
             interval = " to ".join(bounds) or "-"
             cells = (_number(scale * row["mean"]), _number(scale * row["iqm"]), interval)
         name = setting_text(row["setting"]).replace(", ", "\n")  # never cut within a number
+        if tells:
+            rate = row["success_rate"]
+            cells = (*cells, "-" if rate is None else percent(rate))
         table.add_row(Text("\n".join(map(safe_text, name.split("\n")))), runs, *cells)
     console.print(table)
     console.print()

@@ -217,7 +217,7 @@ def test_summary_of_one_environment() -> None:
     )
     best, other = record["summary"]["CartPole-v1"]["settings"]
     assert best == {"setting": {"gamma": 0.9}, "seeds": 4, "missing": 0, "mean": 4.0, "iqm": 4.0,
-                    "ci95": [4.0, 4.0]}  # fmt: skip
+                    "ci95": [4.0, 4.0], "success_rate": None}  # fmt: skip
     assert (other["mean"], other["iqm"]) == (4.0, 2.5)
     assert 1.0 <= other["ci95"][0] < 2.5 < other["ci95"][1] <= 10.0
     assert record["summary"]["CartPole-v1"]["iqm"] == 4.0
@@ -346,6 +346,21 @@ def differences(one: Path, other: Path) -> dict[str, Any]:
 
 BANDITS = ("sweep", "--env", BANDIT, "--seeds", "0,3", "--set", "learning_rate=1e-3,1e-2",
            "--total-steps", 300, "--jobs", 2)  # fmt: skip
+
+
+def test_a_sweep_says_how_many_episodes_succeeded(cli: Cli, tmp_path: Path) -> None:
+    told = ("sweep", "--env", "tiny_envs:tiny/Telling-v0", "--seeds", 2, "--total-steps", 200,
+            "--jobs", 1, "--run-dir", tmp_path / "sweep")  # fmt: skip
+    record = only_json(cli(*told, "--json"))
+    rates = [run["success_rate"] for run in record["runs"]]
+    for run in record["runs"]:
+        header, _ = read_header(Path(run["run_dir"]) / "last.safetensors")
+        assert 0.0 < run["success_rate"] == header.success_rate
+    [row] = record["summary"]["tiny_envs:tiny/Telling-v0"]["settings"]
+    assert row["success_rate"] == pytest.approx(np.mean(rates))
+    shown = cli(*told)  # again, of what is there
+    assert f"{100 * np.mean(rates):.0f} %" in shown.stdout
+    assert "success" in shown.stdout
 
 
 def test_a_sweep_is_its_trials(cli: Cli, tmp_path: Path) -> None:

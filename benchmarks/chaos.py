@@ -299,7 +299,8 @@ class Round:
         at_any_moment, as_a_command = (self._moment.random() < part for part in (0.25, 0.1))
         # Every 6 ms: nearly all the time is spent in a save.
         args = (*self._args(), "--save-every", 0.0001)
-        process = start(*args) if as_a_command else Forked(*args)
+        log = self._where / "said"
+        process = start(*args) if as_a_command else Forked(*args, log=log)
         longest = window if not at_any_moment else 4.0 if as_a_command else 1.0
         while not at_any_moment and process.poll() is None and self._saved_at() == before:
             time.sleep(0.002)
@@ -312,7 +313,8 @@ class Round:
         if (code := process.wait()) == 0:
             return False
         if code != -signal.SIGKILL:
-            raise SystemExit(f"{' '.join(map(str, args))} ended with {code} by itself")
+            said = "" if as_a_command else log.read_text(errors="replace")[-2000:]
+            raise SystemExit(f"{' '.join(map(str, args))} ended with {code} by itself\n{said}")
         self.counts["kills"] += 1
         self.counts["as_a_command"] += as_a_command
         self.counts["in_a_save"] += any(self.killed.glob(".*.part"))

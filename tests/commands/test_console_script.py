@@ -91,6 +91,7 @@ def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_environment_may_lie_in_the_current_directory(tmp_path: Path) -> None:
     (tmp_path / "mymod.py").write_text(MODULE)
     run = ("--env", "mymod:My-v0", "--total-steps", 200)

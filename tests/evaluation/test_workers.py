@@ -116,6 +116,7 @@ def test_the_directory_of_a_killed_process_is_removed_by_the_next_and_no_other(
     assert [path.name for path in tmp_path.iterdir()] == ["pymp-somebody-s"]
 
 
+@pytest.mark.slow
 def test_a_fork_server_that_dies_is_replaced() -> None:
     from multiprocessing import forkserver
 
